@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <string.h>
+
+#include "strategy.h"
+
+/* clang-format off */
+static const struct strategy_row rows[STRATEGIES] = {
+	/*                                                      write of the region                 a read waits  mirrored
+	 *                                               read   to be     copied                    for a chunk's writes are
+	 *                 name      title             prefers  copied             acknowledged     copy          throttled */
+	[STRATEGY_LR]     = { "lr",     "low redundancy", DST, { DST_BIT, DST_BIT }, ACK_ALL,   true,  false },
+	[STRATEGY_SLR]    = { "slr",    "source-based low redundancy",
+	                                                  SRC, { SRC_BIT, DST_BIT }, ACK_ALL,   false, false },
+	[STRATEGY_AIO]    = { "aio",    "asynchronous I/O mirroring",
+	                                                  SRC, { SRC_BIT, BOTH },    ACK_FIRST, false, true  },
+	[STRATEGY_MIRROR] = { "mirror", "synchronous I/O mirroring",
+	                                                  SRC, { SRC_BIT, BOTH },    ACK_ALL,   false, false },
+	[STRATEGY_DBT]    = { "dbt",    "dirty block tracking",
+	                                                  SRC, { SRC_BIT, SRC_BIT }, ACK_ALL,   false, false },
+};
+
+static const struct strategy_row rollback =
+	            { "rollback", "rollback",             SRC, { SRC_BIT, SRC_BIT }, ACK_ALL,   false, false };
+/* clang-format on */
+
+const struct strategy_row *
+strategy_row(enum strategy strategy)
+{
+	return &rows[strategy];
+}
+
+const struct strategy_row *
+strategy_rollback(void)
+{
+	return &rollback;
+}
+
+int
+strategy_find(const char *name)
+{
+	for (int s = 0; s < STRATEGIES; s++)
+		if (!strcmp(rows[s].name, name))
+			return s;
+	return -1;
+}

@@ -1,27 +1,37 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# tapmigrate. `make help` lists what there is to make.
+# tapmigrate. `make help` lists what there is to make; all of it lands in build/.
 
 BUILD  ?= build
 PREFIX ?= /usr/local
-CC     ?= gcc
+CC      = gcc
+CFLAGS ?= -O2 -g
 JOBS   ?= $(shell nproc)
+# Test programs spend most of their time waiting for a disk.
+TEST_JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
-	  -Wpointer-arith -Wvla -Wno-unused-parameter
-HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
-CFLAGS ?= -O2 -g
-ALL_CFLAGS := -std=gnu17 $(WARN) $(if $(SANITIZE),,$(HARDEN)) $(CFLAGS) $(SANITIZE) \
+	  -Wpointer-arith -Wvla -Wformat-security -Wno-unused-parameter
+HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
+	  -fstack-clash-protection -fPIE
+ALL_CFLAGS  := -std=gnu17 $(WARN) $(if $(SANITIZE),,$(HARDEN)) $(CFLAGS) $(SANITIZE) \
 	  -D_GNU_SOURCE -Iinclude -Idrivers -Idrivers/migrate -MMD -MP
-ALL_LDFLAGS := $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now) $(LDFLAGS) $(SANITIZE)
+ALL_LDFLAGS := $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now,-z,noexecstack) -Wl,--as-needed \
+	  $(LDFLAGS) $(SANITIZE)
 
 # What a fresh Debian or Ubuntu machine needs, for everything `make check`,
 # `make lint`, `make demo` and `make bench` do.
-PACKAGES := build-essential pkg-config clang clang-format cppcheck \
+PACKAGES := build-essential pkg-config clang clang-format cppcheck shellcheck \
 	  libaio-dev libjansson-dev libcmocka-dev libnbd-dev libnbd-bin \
 	  qemu-utils qemu-system-common fio nbdkit jq e2fsprogs perl
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps demo check check-asan lint format bench install clean unit-programs
+.DELETE_ON_ERROR:
+.SECONDEXPANSION:
+.PHONY: all help deps demo check check-asan test-programs run-tests lint lint-format \
+	lint-cppcheck lint-clang lint-shell format bench install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # --- what there is to build ---------------------------------------------------
 
@@ -31,36 +41,134 @@ ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
 TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
-SHARED_OBJ  := $(BUILD)/obj/drivers/migrate-state.o
+SHARED_OBJ  := $(call obj,drivers/migrate-state.c)
+TAPDISK_LIBS := -laio -ljansson -lpthread
 
 all: $(BUILD)/tapdisk $(BUILD)/tap-ctl ## build tapdisk and tap-ctl
 
 $(BUILD)/libmigrate.a: $(ENGINE_OBJ)
-$(BUILD)/%.a:
 	@mkdir -p $(@D)
+	@rm -f $@
 	$(AR) rcs $@ $^
 
 $(BUILD)/tapdisk: $(TAPDISK_OBJ) $(BUILD)/libmigrate.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -laio -ljansson -lpthread
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 
 $(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # --- tests --------------------------------------------------------------------
 
-# A unit test is one program that speaks TAP; it links the engine, and names on
-# a line "/* links: drivers/x.o ... */" the other objects that it needs.
-UNIT := $(patsubst tests/unit/test-%.c,$(BUILD)/tests/unit/%.t,$(wildcard tests/unit/test-*.c))
-unit-programs: $(UNIT)
+# A test program in C names, on a line "/* links: drivers/x.o ... */", the
+# objects that it needs beside the engine.
+links = $(addprefix $(BUILD)/obj/,$(shell sed -n 's|^/\* links: \(.*\) \*/$$|\1|p' $(1)))
+define link_test
+@mkdir -p $(@D)
+$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lnbd $(TAPDISK_LIBS)
+endef
 
-$(BUILD)/tests/unit/%.t: $(BUILD)/obj/tests/unit/test-%.o $(BUILD)/libmigrate.a
+# tests/unit/test-x.c: a program that speaks TAP.
+UNIT := $(patsubst tests/unit/test-%.c,$(BUILD)/tests/unit/%.t,$(wildcard tests/unit/test-*.c))
+$(UNIT): $(BUILD)/tests/unit/%.t: $(BUILD)/obj/tests/unit/test-%.o \
+		$$(call links,tests/unit/test-%.c) $(BUILD)/libmigrate.a
+	$(link_test)
+
+# tests/live/x.c, tests/bench/x.c: what the scripts there run.
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out tests/live/block-%.c, \
+	  $(wildcard tests/live/*.c tests/bench/*.c)))
+$(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $$(call links,%.c) $(BUILD)/libmigrate.a
+	$(link_test)
+
+# tests/live/block-x.c: drivers that only the tapdisk of the live tests has.
+$(BUILD)/obj/tests/tapdisk-disktype.o: drivers/tapdisk-disktype.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $< $(addprefix $(BUILD)/obj/,$(shell sed -n \
-	  's|^/\* links: \(.*\) \*/$$|\1|p' tests/unit/test-$*.c)) $(BUILD)/libmigrate.a \
-	  -lcmocka -laio -ljansson -lpthread
+	$(CC) $(ALL_CFLAGS) -DTAPDISK_TEST_DRIVERS -c -o $@ $<
+
+$(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o,$(TAPDISK_OBJ)) \
+		$(BUILD)/obj/tests/tapdisk-disktype.o \
+		$(call obj,$(wildcard tests/live/block-*.c)) $(BUILD)/libmigrate.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
+
+test-programs: all $(UNIT) $(TOOLS) $(BUILD)/tests/tapdisk
+
+# Sanitizers write what they find to files, so that a finding in a tapdisk that
+# nobody waits for fails the run too.
+FINDINGS = $(abspath $(BUILD))/findings
+run-tests: test-programs
+	@rm -rf $(FINDINGS) && mkdir -p $(FINDINGS)
+	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
+	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
+	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
+	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),$(UNIT) $(wildcard tests/live/*.t))
+	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
+
+check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)
+	@$(MAKE) --no-print-directory -j$(JOBS) run-tests
+
+check-asan: deps ## the same under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -j$(JOBS) run-tests BUILD=$(BUILD)/asan CFLAGS="-O1 -g" \
+	SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+
+# --- what shows and measures --------------------------------------------------
+
+demo: deps ## move a running disk, once by each strategy
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD=$(abspath $(BUILD)) tests/demo/demo.sh
+
+bench: deps ## measure speed and memory against what is required of them
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(filter $(BUILD)/tests/bench/%,$(TOOLS))
+	@BUILD=$(abspath $(BUILD)) tests/bench/bench.sh
+
+# --- house-keeping ------------------------------------------------------------
+
+C_FILES     := $(shell find drivers control include tests -name '*.[ch]' 2>/dev/null)
+SHELL_FILES := $(shell find .ci tests xl-scripts -type f 2>/dev/null | xargs grep -lE '^\#!.*\b(ba)?sh\b')
+
+lint: lint-format lint-cppcheck lint-shell lint-clang ## formatting, static analysis, and a build by clang
+
+lint-format:
+	clang-format --dry-run -Werror $(C_FILES)
+
+lint-cppcheck:
+	@mkdir -p $(BUILD)/cppcheck
+	cppcheck --quiet -j$(JOBS) --enable=warning,portability,performance --inline-suppr \
+	  --error-exitcode=1 --std=c11 --suppress=missingIncludeSystem --suppress=unmatchedSuppression \
+	  --cppcheck-build-dir=$(BUILD)/cppcheck -D_GNU_SOURCE -Iinclude -Idrivers -Idrivers/migrate \
+	  $(filter %.c,$(C_FILES))
+
+lint-shell:
+	shellcheck -x -P SCRIPTDIR $(SHELL_FILES)
+
+lint-clang:
+	@$(MAKE) --no-print-directory -j$(JOBS) test-programs BUILD=$(BUILD)/clang CC=clang
+
+format: ## rewrite the C files as .clang-format says
+	clang-format -i $(C_FILES)
+
+deps: ## install the packages that are missing (Debian, Ubuntu)
+	@command -v dpkg-query >/dev/null || { \
+	  echo "make deps: no dpkg here; this system's names for these are needed: $(PACKAGES)"; exit 0; }; \
+	missing=$$(for package in $(PACKAGES); do \
+	  dpkg-query -W -f '$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed || \
+	  echo $$package; done); \
+	[ -n "$$missing" ] || exit 0; \
+	install="apt-get install -y --no-install-recommends"; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "make deps: packages are missing. As root, run:" >&2; \
+	  echo "    apt-get update && $$install" $$missing >&2; exit 1; \
+	fi; \
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive $$install $$missing
+
+install: all ## install under DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/sbin
+	install -m 0755 $(BUILD)/tapdisk $(BUILD)/tap-ctl $(DESTDIR)$(PREFIX)/sbin
+	$(foreach page,$(wildcard docs/*.8),install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(page);)
+
+clean: ## remove all that was built
+	rm -rf $(BUILD)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -10,9 +10,10 @@
  * leaf of 4 KiB blocks (64 bytes), refined to sectors (512 bytes) where an
  * unaligned write demands it; a leaf that becomes uniform is given back.
  *
- * Memory, per TiB of disk: at rest 256 KiB and a few KiB of index; after
- * 4 KiB-aligned changes in every chunk about 69 MiB; after unaligned changes in
- * every chunk about 517 MiB. Leaves come from slabs, never from malloc each.
+ * Memory, per TiB of disk: at rest 320 KiB; after 4 KiB-aligned changes in every
+ * chunk about 69 MiB; after unaligned changes in every chunk about 517 MiB; and
+ * 2.2 KiB for each reservation. Leaves come from slabs, never from malloc each;
+ * a slab that empties goes back to the system, but for one in reserve.
  */
 #ifndef MIGRATE_VALIDITY_H
 #define MIGRATE_VALIDITY_H
@@ -25,25 +26,31 @@
 
 struct validity;
 
-/* A map of that many sectors (> 0), all valid on sides; NULL if out of memory. */
+/*
+ * A map of that many sectors (> 0), all valid on sides; NULL if out of memory, or
+ * for a disk of more than 2 PiB.
+ */
 struct validity *validity_create(uint64_t sectors, side_mask sides);
 void validity_destroy(struct validity *v);
 
 /*
  * Sets aside the memory that one later change of one contiguous range can need,
  * so that validity_set() cannot fail once a write is under way. 0 or -ENOMEM.
- * Each reservation is handed back with validity_unreserve().
+ * Each reservation is handed back with validity_unreserve(), once the change has
+ * been made or will not be.
  *
- * One reservation also covers changing parts of that range one by one, provided
- * the parts' inner ends lie where the map's value already changes (that is how
- * the outcome of a failed write is applied).
+ * One reservation also covers changing parts of that range one by one, where the
+ * new value depends on the old one alone, as for the outcome of a failed write:
+ * provided the parts' inner ends lie where the map's value already changes, and
+ * that a value which some part becomes is one that no part is changed from.
  */
 int validity_reserve(struct validity *v);
 void validity_unreserve(struct validity *v);
 
 /*
  * The sectors [sector, sector + count), within the disk, are from now on valid
- * on exactly sides (not none). Never fails if a reservation is held.
+ * on exactly sides (not none). Needs a reservation, and then never fails; ranges
+ * whose ends are at a chunk's or the disk's end need none.
  */
 void validity_set(struct validity *v, uint64_t sector, uint64_t count, side_mask sides);
 
@@ -77,7 +84,15 @@ uint64_t validity_sectors(const struct validity *v);
  */
 void validity_distrust(struct validity *v, enum side side);
 
-/* Bytes of memory in use, and asked of the system. */
+/*
+ * Calls emit for every longest run of sectors of one value other than {SRC}, in
+ * order. Stops at its first answer that is not 0, and returns that; else 0.
+ */
+int validity_save(const struct validity *v,
+		  int (*emit)(void *ctx, uint64_t sector, uint64_t count, side_mask sides),
+		  void *ctx);
+
+/* Bytes asked of the system, whether in use or in reserve. */
 size_t validity_memory(const struct validity *v);
 
 #endif

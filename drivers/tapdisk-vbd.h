@@ -11,16 +11,17 @@
 #define TAPDISK_VBD_H
 
 #include "tapdisk.h"
+#include "tapdisk-stats.h"
 
 /* VBD states, as tap-ctl list shows them; a paused VBD is exactly 0x2a. */
-#define TD_VBD_DEAD               0x0001
-#define TD_VBD_CLOSED             0x0002
+#define TD_VBD_DEAD		  0x0001
+#define TD_VBD_CLOSED		  0x0002
 #define TD_VBD_QUIESCE_REQUESTED  0x0004
-#define TD_VBD_QUIESCED           0x0008
-#define TD_VBD_PAUSE_REQUESTED    0x0010
-#define TD_VBD_PAUSED             0x0020
+#define TD_VBD_QUIESCED		  0x0008
+#define TD_VBD_PAUSE_REQUESTED	  0x0010
+#define TD_VBD_PAUSED		  0x0020
 #define TD_VBD_SHUTDOWN_REQUESTED 0x0040
-#define TD_VBD_RESUME_FAILED      0x0200
+#define TD_VBD_RESUME_FAILED	  0x0200
 
 struct td_iovec {
 	void *base; /* aligned to 512 bytes at least */
@@ -36,7 +37,7 @@ typedef void (*td_vreq_callback_t)(td_vbd_request_t *, int error, void *token, i
  * through status_cb, in ascending order, covering the range without gaps.
  */
 struct td_vbd_request {
-	int op; /* TD_OP_ */
+	int op;	   /* TD_OP_ */
 	int flags; /* TD_REQ_ */
 	td_sector_t sec;
 	td_sector_t secs; /* zero and block status, which have no iov */
@@ -51,12 +52,107 @@ struct td_vbd_request {
 	const char *name;
 
 	/* The VBD's. */
-	int error;
+	int error; /* the first one of any part: 0 or -errno */
 	td_sector_t secs_pending;
-	int submitting;
+	int64_t busy_since; /* when a driver first said -EBUSY, ns; 0: never */
 	td_vbd_t *vbd;
 	struct list_head next;
 };
+
+struct tapdisk_nbdserver;
+
+/* How a pause or a close ended: 0 or -errno. Called once, from the event loop. */
+typedef void (*td_vbd_done_t)(td_vbd_t *vbd, int err, void *token);
+
+/*
+ * A VBD is closed (no name), open (name and image) or paused (name, no image).
+ * Requests wait in new_requests while it is paused, being paused or switched.
+ */
+struct td_vbd_handle {
+	td_uuid_t minor;
+	char *name;		  /* "type:rest", NULL while closed */
+	td_flag_t flags;	  /* TD_OPEN_ */
+	td_flag_t state;	  /* TD_VBD_ */
+	td_disk_info_t disk_info; /* what the guest is shown, until closed */
+	td_image_t *image;
+
+	td_image_t *successor; /* takes over when nothing is in flight */
+	char *successor_name;
+
+	struct list_head new_requests;	     /* not issued yet */
+	struct list_head pending_requests;   /* with the driver */
+	struct list_head completed_requests; /* to be answered */
+	struct list_head retries;	     /* parts that the driver was too busy for */
+	unsigned int req_timeout;	     /* how long such parts are retried, seconds */
+
+	td_vbd_done_t done; /* of the pause or close that is under way */
+	void *token;
+	bool closing; /* the driver's td_close runs */
+
+	td_sector_count_t secs; /* served to the guest */
+	int lock_fd;		/* the minor's marker file, or -1: who attached it */
+	struct tapdisk_nbdserver *nbdserver; /* who opened it */
+	struct list_head next;		     /* tapdisk_server_get_all_vbds() */
+};
+
+/* A closed VBD, or NULL. */
+td_vbd_t *tapdisk_vbd_create(td_uuid_t minor);
+/* Frees a closed one that is not on any list. */
+void tapdisk_vbd_free(td_vbd_t *vbd);
+
+/* Opens "type:rest". 0, -EALREADY or another -errno. */
+int tapdisk_vbd_open(td_vbd_t *vbd, const char *name, td_flag_t flags);
+
+/*
+ * Holds new requests, waits for those in flight, closes the image, so that it
+ * may be replaced by another. 0: done() will be called, perhaps at once. Else
+ * -errno, and it will not: -EINVAL if closed, -EBUSY if a pause or close is
+ * under way. An image that refuses to close goes on being served.
+ */
+int tapdisk_vbd_pause(td_vbd_t *vbd, td_vbd_done_t done, void *token);
+
+/* Undoes a pause whose done() has not been called, and will not be. */
+void tapdisk_vbd_cancel_pause(td_vbd_t *vbd);
+
+/*
+ * Opens the image again, or the image name if that is not NULL. It may be
+ * larger than what the guest was shown, not smaller, and its sectors no larger.
+ * 0; or -errno, and the VBD stays paused under its old name. -EINVAL if it is
+ * not paused.
+ */
+int tapdisk_vbd_resume(td_vbd_t *vbd, const char *name);
+
+/*
+ * Refuses new requests, waits for those in flight, closes the image. Held ones
+ * fail with -ESHUTDOWN if the VBD is paused. As tapdisk_vbd_pause() otherwise,
+ * but cannot be undone. force: takes over from a pause, whose done() gets
+ * -ECANCELED, and gives up parts that the driver is too busy for.
+ */
+int tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token);
+
+/* For the server's loop: issues, answers, pauses, closes. */
+void tapdisk_vbd_run(td_vbd_t *vbd);
+/* Whether tapdisk_vbd_run() would do something without waiting. */
+bool tapdisk_vbd_has_work(const td_vbd_t *vbd);
+
+void tapdisk_vbd_stats(td_vbd_t *vbd, td_stats_t *st);
+/* Tells the log about it and its driver. */
+void tapdisk_vbd_debug(td_vbd_t *vbd);
+
+/*
+ * TAPDISK_EXTENDED. The VBD whose image old drives goes on with successor, which
+ * is open (tapdisk_image_open()) and becomes the VBD's, under the name
+ * "type:rest". This happens at a later turn of the loop, as soon as nothing is in
+ * flight; requests are held until then. Then old is closed. A pause or close
+ * that is under way first lets it happen. The guest goes on seeing the size that
+ * it saw.
+ *
+ * 0: it will happen. Else -errno, and successor stays the caller's: -ENOENT if
+ * no VBD has old, -EBUSY if it is being closed or switched already, -EINVAL if
+ * successor is smaller or its sectors larger than what the guest was shown,
+ * -ENOMEM.
+ */
+int tapdisk_vbd_replace_image(td_driver_t *old, td_image_t *successor, const char *name);
 
 /*
  * Queues vreq. 0, or -errno if it will never be answered (the VBD is closed).

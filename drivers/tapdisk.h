@@ -30,8 +30,8 @@
 
 #define TAPDISK_EXTENDED 1
 
-#define SECTOR_SHIFT        9
-#define SECTOR_SIZE         512
+#define SECTOR_SHIFT	    9
+#define SECTOR_SIZE	    512
 #define DEFAULT_SECTOR_SIZE 512
 
 #define TD_NO_PARENT 1
@@ -46,10 +46,10 @@ enum TD_OPS {
 };
 
 /* Flags of td_open; the values are blktap's. */
-#define TD_OPEN_QUIET       0x00001
-#define TD_OPEN_QUERY       0x00002
-#define TD_OPEN_RDONLY      0x00004
-#define TD_OPEN_STRICT      0x00008
+#define TD_OPEN_QUIET	    0x00001
+#define TD_OPEN_QUERY	    0x00002
+#define TD_OPEN_RDONLY	    0x00004
+#define TD_OPEN_STRICT	    0x00008
 #define TD_OPEN_SHAREABLE   0x00010
 #define TD_OPEN_NO_O_DIRECT 0x02000
 
@@ -62,7 +62,7 @@ enum TD_OPS {
 #define TD_REQ_NO_HOLE (1 << 0) /* TD_OP_ZERO: keep the range allocated */
 
 /* td_disk_info.info: VDISK_ bits as in Xen's block protocol, then ours */
-#define TD_INFO_CDROM    0x0001
+#define TD_INFO_CDROM	 0x0001
 #define TD_INFO_READONLY 0x0004
 
 typedef uint16_t td_uuid_t; /* a minor */
@@ -90,7 +90,7 @@ struct td_disk_id {
 struct td_disk_info {
 	td_sector_t size; /* 512-byte sectors */
 	long sector_size; /* bytes: what the guest is shown and must align to */
-	uint32_t info;    /* TD_INFO_ */
+	uint32_t info;	  /* TD_INFO_ */
 };
 
 struct td_request {

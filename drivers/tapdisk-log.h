@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tapdisk-log.h - messages to syslog, and to whoever asked
+ *
+ * Everything goes to syslog; to stderr too while tapdisk runs in the foreground
+ * or where $TAPDISK_LOG_STDERR is set. The last error is remembered, so that
+ * the control client whose request failed is told in words why.
+ *
+ * Control characters in a message become '?': names come from untrusted peers.
+ */
+#ifndef TAPDISK_LOG_H
+#define TAPDISK_LOG_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <syslog.h>
+
+#define TLOG_WARN 0
+#define TLOG_INFO 1
+#define TLOG_DBG  2
+
+/* Starts logging as ident; to_stderr: there as well. May be called again. */
+void tapdisk_log_open(const char *ident, bool to_stderr);
+
+/* Whether TLOG_DBG messages are wanted (they are not at first). */
+void tapdisk_log_debug(bool on);
+
+void tlog_syslog(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void __tlog_write(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* An error; the text is remembered. */
+void __tlog_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The text of the last error since it was cleared, or "". At most 255 bytes. */
+const char *tapdisk_log_last_error(void);
+void tapdisk_log_clear_error(void);
+
+#define EPRINTF(fmt, ...)	    __tlog_error(fmt, ##__VA_ARGS__)
+#define DPRINTF(fmt, ...)	    tlog_syslog(TLOG_INFO, fmt, ##__VA_ARGS__)
+#define PERROR(fmt, ...)	    __tlog_error(fmt ": %s", ##__VA_ARGS__, strerror(errno))
+#define tlog_write(level, fmt, ...) __tlog_write(level, "%s: " fmt, __func__, ##__VA_ARGS__)
+#define tlog_error(err, fmt, ...)   __tlog_error(fmt " (error %d)", ##__VA_ARGS__, (int)(err))
+
+/* As tlog_error(), at most 16 times in 90 seconds for each driver. */
+#define tlog_drv_error(driver, err, fmt, ...)                  \
+	do {                                                   \
+		if (tapdisk_driver_log_pass(driver, __func__)) \
+			tlog_error(err, fmt, ##__VA_ARGS__);   \
+	} while (0)
+
+#endif

@@ -96,8 +96,8 @@ typedef struct tapdisk_message_resume tapdisk_message_resume_t;
 
 /* OPEN_RSP, DISK_INFO_RSP */
 struct tapdisk_message_image {
-	uint64_t sectors;     /* of sector_size bytes */
-	uint32_t sector_size; /* bytes */
+	uint64_t sectors;     /* of 512 bytes */
+	uint32_t sector_size; /* bytes: what the guest is shown */
 	uint32_t info;	      /* VDISK_ bits */
 };
 

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tap-ctl.h"
+#include "cli.h"
+#include "commands.h"
+
+int
+tap_cli_close(int argc, char **argv)
+{
+	int pid, minor, timeout = TAP_CTL_FOREVER;
+	unsigned int force = 0;
+	const struct cli_option options[] = {
+		CLI_PID(&pid),
+		CLI_MINOR(&minor),
+		CLI_SET('f', &force, 1, "do not wait for the guest to let go"),
+		CLI_TIMEOUT(&timeout),
+		CLI_END,
+	};
+	int err;
+
+	err = cli_parse(argc, argv, options, "Closes the image of a VBD.");
+	return err ? err : tap_ctl_close(pid, minor, force, timeout);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tap-ctl.h"
+#include "cli.h"
+#include "commands.h"
+
+int
+tap_cli_destroy(int argc, char **argv)
+{
+	int pid, minor, timeout = TAP_CTL_FOREVER;
+	const struct cli_option options[] = {
+		CLI_PID(&pid),
+		CLI_MINOR(&minor),
+		CLI_TIMEOUT(&timeout),
+		CLI_END,
+	};
+	int err;
+
+	err = cli_parse(argc, argv, options, "Closes, detaches and frees a VBD.");
+	return err ? err : tap_ctl_destroy(pid, minor, timeout);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tap-ctl.h"
+#include "cli.h"
+#include "commands.h"
+
+int
+tap_cli_pause(int argc, char **argv)
+{
+	int pid, minor, timeout = TAP_CTL_FOREVER;
+	const struct cli_option options[] = {
+		CLI_PID(&pid),
+		CLI_MINOR(&minor),
+		CLI_TIMEOUT(&timeout),
+		CLI_END,
+	};
+	int err;
+
+	err = cli_parse(
+		argc, argv, options,
+		"Lets the requests of a VBD finish, holds new ones and closes its image.");
+	return err ? err : tap_ctl_pause(pid, minor, timeout);
+}

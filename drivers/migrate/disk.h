@@ -21,10 +21,10 @@ enum side { SRC = 0, DST = 1 };
 #define SIDES 2
 
 typedef uint8_t side_mask;
-#define SRC_BIT  ((side_mask)(1u << SRC))
-#define DST_BIT  ((side_mask)(1u << DST))
-#define BOTH     ((side_mask)(SRC_BIT | DST_BIT))
-#define NO_SIDE  ((side_mask)0)
+#define SRC_BIT ((side_mask)(1u << SRC))
+#define DST_BIT ((side_mask)(1u << DST))
+#define BOTH	((side_mask)(SRC_BIT | DST_BIT))
+#define NO_SIDE ((side_mask)0)
 
 static inline side_mask
 side_bit(enum side side)
@@ -63,7 +63,7 @@ struct disk_io {
 	bool zero;    /* DISK_STATUS: answer */
 	uint64_t sector;
 	uint32_t count; /* sectors; 0 for a flush */
-	void *buf;      /* count sectors, aligned to 4096 bytes where the host's is */
+	void *buf;	/* count sectors, aligned to 4096 bytes where the host's is */
 	struct disk *disk;
 	void (*done)(struct disk_io *io, int err); /* 0 or -errno */
 	int err;

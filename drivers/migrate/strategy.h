@@ -16,11 +16,11 @@
 #include "disk.h"
 
 enum strategy {
-	STRATEGY_LR,     /* low redundancy, claim 1 (a) */
-	STRATEGY_SLR,    /* source-based low redundancy, claim 1 (b) */
-	STRATEGY_AIO,    /* asynchronous I/O mirroring, claim 1 (c) */
+	STRATEGY_LR,	 /* low redundancy, claim 1 (a) */
+	STRATEGY_SLR,	 /* source-based low redundancy, claim 1 (b) */
+	STRATEGY_AIO,	 /* asynchronous I/O mirroring, claim 1 (c) */
 	STRATEGY_MIRROR, /* synchronous I/O mirroring, the background art */
-	STRATEGY_DBT,    /* dirty block tracking, the background art */
+	STRATEGY_DBT,	 /* dirty block tracking, the background art */
 	STRATEGIES
 };
 
@@ -35,11 +35,11 @@ enum ack {
 struct strategy_row {
 	const char *name;
 	const char *title;
-	enum side read_prefers;          /* where both copies are valid */
+	enum side read_prefers; /* where both copies are valid */
 	side_mask write_reaches[REGIONS];
 	enum ack ack;
-	bool reads_wait_for_copy;  /* a read of a chunk being copied is held */
-	bool mirrored_writes_throttled;  /* ... while more than threshold pend */
+	bool reads_wait_for_copy;	/* a read of a chunk being copied is held */
+	bool mirrored_writes_throttled; /* ... while more than threshold pend */
 };
 
 /* The row of a strategy. */

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "copier.h"
+
+/* At most this much of a hole is closed to the guest at once, and asked about. */
+#define HOLE_SECTORS	((uint64_t)(1u << 30) / SECTOR_BYTES)
+#define READ_ERRORS_MAX 64 /* unreadable in a row: not a bad sector, a bad disk */
+
+/* One closure being copied. */
+struct copy {
+	struct closure closure;
+	struct copier *copier;
+	struct side_io sio;
+	uint64_t pos;	  /* what lies before it in the closure is done */
+	uint32_t unit;	  /* sectors: the most that is read at once */
+	bool first_visit; /* ... of these chunks: what is valid there is skipped */
+	char *buf;	  /* of a chunk, once needed */
+};
+
+static void copy_step(struct copy *copy);
+
+static struct copy *
+copy_of(struct side_io *sio)
+{
+	return list_entry(sio, struct copy, sio);
+}
+
+static size_t
+chunk_bytes(const struct copier *c)
+{
+	return (size_t)c->engine->chunk * SECTOR_BYTES;
+}
+
+/* The chunk's copy ends here, finished or not; the guest's writes go on. */
+static void
+copy_end(struct copy *copy)
+{
+	struct copier *c = copy->copier;
+
+	if (copy->buf)
+		buffers_put(&c->buffers, copy->buf, chunk_bytes(c));
+	c->active--;
+	engine_open(c->engine, &copy->closure);
+	pool_put(&c->copies, copy);
+}
+
+static void
+copy_fail(struct copy *copy, int err)
+{
+	struct copier *c = copy->copier;
+
+	c->error = err;
+	c->retry_ns = c->engine->now_ns(c->engine->ctx) + COPIER_RETRY_NS;
+	if (err == -ENOSPC)
+		c->stop = COPIER_NO_SPACE;
+	else if (++c->failures >= COPIER_TRIES)
+		c->stop = COPIER_WRITE_ERRORS;
+	copy_end(copy);
+}
+
+/* The sectors under way are valid on both sides. */
+static void
+copy_made_valid(struct copy *copy)
+{
+	struct copier *c = copy->copier;
+
+	validity_set(c->engine->map, copy->sio.io.sector, copy->sio.io.count, BOTH);
+	validity_unreserve(c->engine->map);
+	copy->pos = copy->sio.io.sector + copy->sio.io.count;
+}
+
+static void
+copy_written(struct side_io *sio, int err)
+{
+	struct copy *copy = copy_of(sio);
+	struct copier *c = copy->copier;
+	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
+
+	if (err || copy->closure.lost) {
+		validity_unreserve(c->engine->map);
+		copy_fail(copy, err ? err : -ETIMEDOUT);
+		return;
+	}
+	c->failures = 0;
+	if (sio->io.op == DISK_WRITE)
+		c->counters.copied += bytes;
+	else
+		c->counters.zero += bytes;
+	copy_made_valid(copy);
+	copy_step(copy);
+}
+
+/* Writes the sectors under way: the data read, or zeroes that may stay holes. */
+static void
+copy_write(struct copy *copy, enum disk_op op)
+{
+	struct copier *c = copy->copier;
+
+	if (validity_reserve(c->engine->map)) {
+		copy_fail(copy, -ENOMEM);
+		return;
+	}
+	copy->sio.io.op = op;
+	copy->sio.io.no_hole = false;
+	copy->sio.done = copy_written;
+	c->counters.written[c->to] += (uint64_t)copy->sio.io.count * SECTOR_BYTES;
+	engine_submit(c->engine, c->to, &copy->sio);
+}
+
+static bool
+is_zero(const char *buf, size_t bytes)
+{
+	return !buf[0] && !memcmp(buf, buf + 1, bytes - 1);
+}
+
+static void
+bad_add(struct copier *c, uint64_t sector, uint64_t count)
+{
+	struct bad_run *last = c->bad_runs ? &c->bad[c->bad_runs - 1] : NULL;
+
+	if (last && last->sector + last->count == sector)
+		last->count += count;
+	else if (c->bad_runs < COPIER_BAD_RUNS)
+		c->bad[c->bad_runs++] = (struct bad_run){ sector, count };
+	else
+		c->stop = COPIER_READ_ERRORS;
+	if (++c->read_failures >= READ_ERRORS_MAX)
+		c->stop = COPIER_READ_ERRORS;
+}
+
+static const struct bad_run *
+bad_at(const struct copier *c, uint64_t sector)
+{
+	for (unsigned i = 0; i < c->bad_runs; i++)
+		if (sector >= c->bad[i].sector && sector - c->bad[i].sector < c->bad[i].count)
+			return &c->bad[i];
+	return NULL;
+}
+
+static void
+copy_read_done(struct side_io *sio, int err)
+{
+	struct copy *copy = copy_of(sio);
+	struct copier *c = copy->copier;
+
+	if (copy->closure.lost) {
+		copy_fail(copy, -ETIMEDOUT);
+		return;
+	}
+	if (!err) {
+		c->read_failures = 0;
+		copy->unit =
+			copy->unit * 2 < c->engine->chunk ? copy->unit * 2 : c->engine->chunk;
+		copy_write(copy, is_zero(copy->buf, (size_t)sio->io.count * SECTOR_BYTES)
+					 ? DISK_ZERO
+					 : DISK_WRITE);
+		return;
+	}
+	c->error = err;
+	if (sio->io.count > c->align) {
+		copy->unit = sio->io.count / 2 / c->align * c->align;
+		copy->unit = copy->unit < c->align ? c->align : copy->unit;
+	} else {
+		bad_add(c, sio->io.sector, sio->io.count);
+		copy->pos = sio->io.sector + sio->io.count;
+	}
+	if (c->stop)
+		copy_end(copy);
+	else
+		copy_step(copy);
+}
+
+static void
+copy_read(struct copy *copy, uint64_t sector, uint64_t count)
+{
+	struct copier *c = copy->copier;
+
+	if (!copy->buf)
+		copy->buf = buffers_get(&c->buffers, chunk_bytes(c));
+	if (!copy->buf) {
+		copy_fail(copy, -ENOMEM);
+		return;
+	}
+	copy->sio.io.op = DISK_READ;
+	copy->sio.io.sector = sector;
+	copy->sio.io.count = (uint32_t)count;
+	copy->sio.io.buf = copy->buf;
+	copy->sio.done = copy_read_done;
+	pacer_take(&c->pacer, count * SECTOR_BYTES);
+	engine_submit(c->engine, side_other(c->to), &copy->sio);
+}
+
+/*
+ * The destination was made for this migration, and what it lacks ahead of the
+ * cursor's first pass has never been written: it reads as zeroes already. Any
+ * error, switch or second pass ends that certainty.
+ */
+static bool
+known_zero(const struct copier *c)
+{
+	return c->pristine && c->to == DST && !c->pass && !c->engine->side[DST].errors;
+}
+
+/* The sectors lacking at the start of [sector, + count) read as zeroes. */
+static void
+copy_zero(struct copy *copy, uint64_t sector, uint64_t count)
+{
+	struct copier *c = copy->copier;
+
+	copy->sio.io.sector = sector;
+	copy->sio.io.count = (uint32_t)count;
+	copy->sio.io.buf = NULL;
+	if (!known_zero(c)) {
+		copy_write(copy, DISK_ZERO);
+		return;
+	}
+	if (validity_reserve(c->engine->map)) {
+		copy_fail(copy, -ENOMEM);
+		return;
+	}
+	c->counters.zero += count * SECTOR_BYTES;
+	copy_made_valid(copy);
+	copy_step(copy);
+}
+
+static void
+copy_status_done(struct side_io *sio, int err)
+{
+	struct copy *copy = copy_of(sio);
+	struct copier *c = copy->copier;
+	uint64_t until = sio->io.sector + sio->io.count;
+	uint64_t run;
+
+	if (copy->closure.lost) {
+		copy_fail(copy, -ETIMEDOUT);
+		return;
+	}
+	if (err || !sio->io.zero) {
+		/* Data may be believed for as long as we like: it is at worst copied
+		 * for nothing. A disk that cannot say is data all over. */
+		c->data_until = err ? UINT64_MAX : until;
+		copy_step(copy);
+		return;
+	}
+	/* That it is zero holds only where the guest cannot write: in the closure. */
+	c->hole_until = until;
+	validity_get(c->engine->map, sio->io.sector,
+		     copy->closure.sector + copy->closure.count - sio->io.sector, &run);
+	copy_zero(copy, sio->io.sector, run < sio->io.count ? run : sio->io.count);
+}
+
+static void
+copy_status(struct copy *copy, uint64_t sector)
+{
+	struct copier *c = copy->copier;
+	uint64_t left = validity_sectors(c->engine->map) - sector;
+
+	copy->sio.io.op = DISK_STATUS;
+	copy->sio.io.zero = false;
+	copy->sio.io.sector = sector;
+	copy->sio.io.count = (uint32_t)(left < HOLE_SECTORS ? left : HOLE_SECTORS);
+	copy->sio.io.buf = NULL;
+	copy->sio.done = copy_status_done;
+	engine_submit(c->engine, side_other(c->to), &copy->sio);
+}
+
+/* Goes on with what the side still lacks in the closure, one run at a time. */
+static void
+copy_step(struct copy *copy)
+{
+	struct copier *c = copy->copier;
+	uint64_t end = copy->closure.sector + copy->closure.count;
+	uint64_t sector = validity_next_lacking(c->engine->map, copy->pos, c->to);
+	uint64_t run;
+
+	if (sector >= end) {
+		copy_end(copy);
+		return;
+	}
+	if (sector >= c->data_until) {
+		copy_status(copy, sector);
+		return;
+	}
+	if (copy->closure.count > c->engine->chunk) {
+		/* Closed as a hole, and the guest has written here since: data is
+		 * copied a chunk at a time. */
+		c->hole_until = 0;
+		if (c->cursor > sector)
+			c->cursor = sector / c->engine->chunk * c->engine->chunk;
+		copy_end(copy);
+		return;
+	}
+	validity_get(c->engine->map, sector, end - sector, &run);
+	if (run > c->data_until - sector)
+		run = c->data_until - sector;
+	copy_read(copy, sector, run < copy->unit ? run : copy->unit);
+}
+
+/* The sectors of [sector, + count) that the side has already. */
+static uint64_t
+count_valid(const struct copier *c, uint64_t sector, uint64_t count)
+{
+	uint64_t end = sector + count, valid = 0, run;
+
+	for (; sector < end; sector += run)
+		if (validity_get(c->engine->map, sector, end - sector, &run) & side_bit(c->to))
+			valid += run;
+	return valid;
+}
+
+/* What is passed on the first visit and is valid is what the copier skips. */
+static void
+count_skipped(struct copier *c, uint64_t to)
+{
+	if (c->to != DST || c->pass || to <= c->counters.counted_to)
+		return;
+	c->counters.skipped +=
+		count_valid(c, c->counters.counted_to, to - c->counters.counted_to) *
+		SECTOR_BYTES;
+	c->counters.counted_to = to;
+}
+
+static void
+copy_closed(struct closure *closure)
+{
+	struct copy *copy = list_entry(closure, struct copy, closure);
+	struct copier *c = copy->copier;
+
+	if (closure->lost) {
+		copy_end(copy);
+		return;
+	}
+	if (copy->first_visit)
+		c->counters.skipped +=
+			count_valid(c, closure->sector, closure->count) * SECTOR_BYTES;
+	copy_step(copy);
+}
+
+static void
+begin_pass(struct copier *c)
+{
+	c->pass++;
+	c->lacking_at_pass[1] = c->lacking_at_pass[0];
+	c->lacking_at_pass[0] = validity_lacking(c->engine->map, c->to);
+}
+
+/*
+ * Finds the next chunk that lacks the side and is not being copied, going round
+ * at the disk's end once. False if there is none.
+ */
+static bool
+next_chunk(struct copier *c, uint64_t *sector)
+{
+	struct engine *e = c->engine;
+	uint64_t size = validity_sectors(e->map);
+	bool round = false;
+
+	while (validity_lacking(e->map, c->to)) {
+		const struct closure *closed;
+		const struct bad_run *bad;
+		uint64_t at = validity_next_lacking(e->map, c->cursor, c->to);
+
+		if (at >= size) {
+			if (round)
+				return false;
+			count_skipped(c, size);
+			round = true;
+			c->cursor = 0;
+			continue;
+		}
+		bad = bad_at(c, at);
+		closed = engine_closure_at(e, at);
+		if (!bad && !closed) {
+			if (round)
+				begin_pass(c);
+			*sector = at / e->chunk * e->chunk;
+			return true;
+		}
+		c->cursor = closed ? closed->sector + closed->count : bad->sector + bad->count;
+	}
+	return false;
+}
+
+static void
+copy_start(struct copier *c, struct copy *copy, uint64_t sector)
+{
+	struct engine *e = c->engine;
+	uint64_t left = validity_sectors(e->map) - sector;
+	uint64_t count = e->chunk;
+
+	/* Whole holes are closed at once: that costs the guest no data's copy. */
+	if (c->hole_until > sector + count)
+		count = (c->hole_until - sector) / e->chunk * e->chunk;
+	if (count > HOLE_SECTORS)
+		count = HOLE_SECTORS;
+	for (uint64_t s = sector + e->chunk; s < sector + count; s += e->chunk)
+		if (engine_closure_at(e, s))
+			count = s - sector;
+	copy->copier = c;
+	copy->unit = e->chunk;
+	copy->pos = sector;
+	copy->closure.sector = sector;
+	copy->closure.count = count < left ? count : left;
+	copy->closure.closed = copy_closed;
+	count_skipped(c, sector);
+	c->cursor = sector + copy->closure.count;
+	copy->first_visit = c->to == DST && sector == c->counters.counted_to;
+	if (copy->first_visit)
+		c->counters.counted_to = c->cursor;
+	c->active++;
+	engine_close(e, &copy->closure);
+}
+
+void
+copier_pump(struct copier *c)
+{
+	struct engine *e = c->engine;
+	uint64_t now_ns, ready_ns, sector;
+	struct copy *copy;
+
+	c->wake_ns = UINT64_MAX;
+	/* The guest may have written what could not be read. */
+	if (c->stop == COPIER_BAD_SECTORS)
+		c->stop = COPIER_GOES;
+	while (!c->stop && c->active < c->depth && !e->side[SRC].stalled &&
+	       !e->side[DST].stalled) {
+		if (!next_chunk(c, &sector)) {
+			if (!c->active && validity_lacking(e->map, c->to))
+				c->stop = COPIER_BAD_SECTORS;
+			return;
+		}
+		now_ns = e->now_ns(e->ctx);
+		ready_ns = pacer_ready_ns(&c->pacer, now_ns);
+		if (ready_ns < c->retry_ns)
+			ready_ns = c->retry_ns;
+		if (ready_ns > now_ns) {
+			c->wake_ns = ready_ns;
+			return;
+		}
+		copy = pool_get(&c->copies);
+		if (!copy)
+			return;
+		copy_start(c, copy, sector);
+	}
+}
+
+void
+copier_retry(struct copier *c)
+{
+	c->stop = COPIER_GOES;
+	c->failures = c->read_failures = 0;
+	c->retry_ns = 0;
+	c->bad_runs = 0;
+}
+
+void
+copier_turn(struct copier *c, enum side to)
+{
+	assert(!c->active);
+	c->to = to;
+	c->cursor = 0;
+	c->data_until = c->hole_until = 0;
+	copier_retry(c);
+}
+
+void
+copier_init(struct copier *c, const struct copier_config *config)
+{
+	struct engine *e = config->engine;
+
+	*c = (struct copier){
+		.engine = e,
+		.to = DST,
+		.depth = config->depth,
+		.align = config->align,
+		.pristine = config->pristine,
+		.counters = config->counters,
+		.cursor = config->counters.counted_to,
+		.lacking_at_pass = { UINT64_MAX, UINT64_MAX },
+	};
+	pacer_set(&c->pacer, config->rate, e->now_ns(e->ctx));
+	pool_init(&c->copies, sizeof(struct copy));
+	buffers_init(&c->buffers, COPIER_MAX_DEPTH * chunk_bytes(c));
+}
+
+void
+copier_release(struct copier *c)
+{
+	assert(!c->active);
+	pool_release(&c->copies);
+	buffers_release(&c->buffers);
+}

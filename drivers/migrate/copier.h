@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * copier.h - makes one side valid everywhere, chunk after chunk
+ *
+ * The copier visits what its side lacks in the order of the disk, then goes
+ * round again for what the guest has invalidated since. For each chunk it
+ * closes the chunk to the guest's writes, waits until those in flight there are
+ * done, and only then reads the map to see what is lacking: what the guest has
+ * written on the side meanwhile is skipped (the claims' recorded blocks).
+ *
+ * A rollback is the same copier with the sides exchanged.
+ *
+ * A read that fails is narrowed to the sectors that cannot be read; they are
+ * listed and left out, the rest proceeds. A write that fails is tried again,
+ * COPIER_TRIES times in a row, before the copier stops. The guest goes on in
+ * either case.
+ *
+ * Memory: depth buffers of one chunk.
+ */
+#ifndef MIGRATE_COPIER_H
+#define MIGRATE_COPIER_H
+
+#include "engine.h"
+#include "pacer.h"
+
+#define COPIER_TRIES	 5
+#define COPIER_RETRY_NS	 1000000000ull
+#define COPIER_BAD_RUNS	 256
+#define COPIER_MAX_DEPTH 64
+
+/* Why the copier does not go on by itself. */
+enum copier_stop {
+	COPIER_GOES,
+	COPIER_NO_SPACE,     /* the side it writes is full */
+	COPIER_WRITE_ERRORS, /* it fails again and again */
+	COPIER_READ_ERRORS,  /* the side it reads fails all over */
+	COPIER_BAD_SECTORS,  /* nothing but unreadable sectors is left */
+};
+
+/* In bytes. They outlive the process: the state file keeps them. */
+struct copier_counters {
+	uint64_t copied;	 /* data written by the copier, once for each time */
+	uint64_t zero;		 /* made zero, or found to be: nothing written */
+	uint64_t skipped;	 /* found valid already when first visited */
+	uint64_t written[SIDES]; /* data and zeroes that the copier sent to a side */
+	uint64_t counted_to;	 /* sectors before this one have been visited once */
+};
+
+struct bad_run {
+	uint64_t sector;
+	uint64_t count;
+};
+
+struct copier {
+	struct engine *engine;
+	enum side to;
+	unsigned depth;
+	uint32_t align; /* sectors: the least that the disks read or write */
+	bool pristine;	/* the destination was created for us and never written */
+	struct pacer pacer;
+
+	struct copier_counters counters;
+	uint64_t cursor;	     /* sectors */
+	unsigned pass;		     /* times that the cursor has come round */
+	uint64_t lacking_at_pass[2]; /* sectors, when this pass and the one before began */
+	uint64_t data_until;	     /* the side read is known to hold data up to here */
+	uint64_t hole_until;	     /* ... was seen to hold none up to here: a hint */
+
+	enum copier_stop stop;
+	int error;	   /* -errno of the last failure */
+	unsigned failures; /* writes, in a row */
+	unsigned read_failures;
+	uint64_t retry_ns; /* not before then */
+	uint64_t wake_ns;  /* when a pump that did nothing would do something; or never */
+	struct bad_run bad[COPIER_BAD_RUNS];
+	unsigned bad_runs;
+
+	unsigned active; /* chunks being copied */
+	struct pool copies;
+	struct buffers buffers;
+};
+
+struct copier_config {
+	struct engine *engine;
+	unsigned depth;
+	uint32_t align;
+	bool pristine;
+	uint64_t rate; /* bytes a second, 0: no limit */
+	struct copier_counters counters;
+};
+
+void copier_init(struct copier *c, const struct copier_config *config);
+void copier_release(struct copier *c); /* nothing active */
+
+/* Turns round: from now on the copier makes to valid. Nothing may be active. */
+void copier_turn(struct copier *c, enum side to);
+
+/* Starts as many copies as depth and pace allow. Called from engine.after_run. */
+void copier_pump(struct copier *c);
+
+/* Forgets errors and unreadable sectors, and tries them again. */
+void copier_retry(struct copier *c);
+
+#endif

@@ -1,0 +1,1007 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+#define FLIGHT_BUCKETS 1024
+
+/* The piece of a guest request that lies in one chunk. */
+struct part {
+	struct list_head link;	  /* in exactly one list: incoming, held, waiting, flight */
+	struct list_head waiters; /* parts that wait for this write */
+	struct list_head early;	  /* in engine.early once acknowledged, until settled */
+	struct engine *engine;
+	struct guest_io *guest; /* NULL once answered */
+	enum disk_op op;
+	bool no_hole;
+	bool ack_first; /* acknowledged at the first success */
+	bool throttled; /* has been delayed once */
+	bool settled;	/* its outcome is in the map; only a lost side owes an answer */
+	uint64_t sector;
+	uint32_t count;
+	char *buf;	  /* the guest's */
+	char *copy;	  /* ours, of a mirrored write */
+	side_mask issued; /* sides it was sent to */
+	side_mask answered;
+	side_mask ok;	 /* ... well */
+	side_mask lost;	 /* sides that stalled under it: counted as failed */
+	side_mask avoid; /* a read: sides that have failed it */
+	int err;
+	uint64_t ack_seq;
+	struct side_io sio[SIDES];
+};
+
+struct flush {
+	struct list_head link;
+	struct engine *engine;
+	struct guest_io *guest;		  /* or */
+	void (*done)(void *ctx, int err); /* engine_flush_side's */
+	void *ctx;
+	uint64_t ack_seq;    /* waits for the early writes up to this one */
+	uint64_t seq[SIDES]; /* what a good flush of the side covers */
+	side_mask needed;
+	side_mask tried;
+	unsigned inflight;
+	int err;
+	struct side_io sio[SIDES];
+};
+
+static void engine_run(struct engine *e);
+static void part_route(struct part *p);
+
+static bool
+overlaps(uint64_t a, uint64_t a_count, uint64_t b, uint64_t b_count)
+{
+	return a < b + b_count && b < a + a_count;
+}
+
+static struct list_head *
+flight_of(const struct engine *e, uint64_t sector)
+{
+	return &e->flight[sector / e->chunk % FLIGHT_BUCKETS];
+}
+
+static void
+hold(struct part *p, struct list_head *where)
+{
+	list_add_tail(&p->link, where);
+}
+
+/* What held these has changed: they are routed again, in their order. */
+static void
+wake(struct engine *e, struct list_head *held)
+{
+	struct part *p, *next;
+
+	list_for_each_entry_safe(p, next, held, link)
+		list_move_tail(&p->link, &e->incoming);
+}
+
+/* --- answering the guest -------------------------------------------------- */
+
+static void
+guest_answer(struct engine *e, struct guest_io *g, int err)
+{
+	if (err && !g->err)
+		g->err = err;
+	if (--g->parts)
+		return;
+	if (g->err)
+		e->counters.guest_errors++;
+	g->done(g, g->err);
+}
+
+static void
+part_answer(struct part *p, int err)
+{
+	struct guest_io *g = p->guest;
+
+	p->guest = NULL;
+	if (g)
+		guest_answer(p->engine, g, err);
+}
+
+static void
+part_free(struct part *p)
+{
+	if (p->copy)
+		buffers_put(&p->engine->copies, p->copy, (size_t)p->count * SECTOR_BYTES);
+	pool_put(&p->engine->parts, p);
+}
+
+/* --- sides ---------------------------------------------------------------- */
+
+static void
+side_done(struct disk_io *io, int err)
+{
+	struct side_io *sio = list_entry(io, struct side_io, io);
+
+	io->err = err;
+	list_add_tail(&io->link, &sio->engine->answered);
+	engine_run(sio->engine);
+}
+
+void
+engine_submit(struct engine *e, enum side side, struct side_io *sio)
+{
+	struct side_state *s = &e->side[side];
+	bool running = e->running;
+
+	if (!s->inflight++)
+		s->heard_ns = e->now_ns(e->ctx);
+	sio->engine = e;
+	sio->side = side;
+	sio->io.disk = e->disk[side];
+	sio->io.done = side_done;
+	/* An answer from inside submit() waits for the run. */
+	e->running = true;
+	e->disk[side]->submit(e->disk[side], &sio->io);
+	e->running = running;
+}
+
+static void
+side_heard(struct engine *e, struct side_io *sio)
+{
+	struct side_state *s = &e->side[sio->side];
+	int err = sio->io.err;
+
+	s->inflight--;
+	s->heard_ns = e->now_ns(e->ctx);
+	if (s->stalled) {
+		s->stalled = false;
+		wake(e, &e->held[HELD_SIDE]);
+	}
+	if (err && !(sio->io.op == DISK_STATUS && err == -EOPNOTSUPP)) {
+		s->errors++;
+		s->last_error = err;
+	}
+}
+
+static void
+part_submit(struct part *p, enum side side)
+{
+	struct side_io *sio = &p->sio[side];
+
+	sio->io.op = p->op;
+	sio->io.no_hole = p->no_hole;
+	sio->io.sector = p->sector;
+	sio->io.count = p->count;
+	sio->io.buf = p->copy ? p->copy : p->buf;
+	engine_submit(p->engine, side, sio);
+}
+
+/* --- writes --------------------------------------------------------------- */
+
+/*
+ * What a failed write leaves behind: old data, new data or neither, on each
+ * side that it touched. A side that it did not touch stays as valid as it was;
+ * where there is none, exactly one of the touched sides stays valid, for two
+ * are never called equal after a failure.
+ */
+static void
+distrust_touched(struct part *p)
+{
+	struct engine *e = p->engine;
+	uint64_t end = p->sector + p->count;
+	uint64_t run;
+
+	for (uint64_t s = p->sector; s < end; s += run) {
+		side_mask was = validity_get(e->map, s, end - s, &run);
+		side_mask left = was & (side_mask)~p->issued;
+
+		if (!left)
+			left = was == BOTH ? SRC_BIT : was;
+		validity_set(e->map, s, run, left);
+	}
+}
+
+static void
+closures_drain(struct engine *e, const struct part *p)
+{
+	struct closure *c, *next;
+
+	list_for_each_entry_safe(c, next, &e->closures, link)
+		if (!c->drained && overlaps(c->sector, c->count, p->sector, p->count) &&
+		    !--c->draining) {
+			c->drained = true;
+			c->closed(c);
+		}
+}
+
+/* The write owes nobody anything more. */
+static void
+write_end(struct part *p)
+{
+	list_del(&p->link);
+	wake(p->engine, &p->waiters);
+	closures_drain(p->engine, p);
+	part_free(p);
+}
+
+/* A write that only the full destination could take waits for the operator. */
+static bool
+write_wants_space(const struct part *p)
+{
+	return !p->ok && p->issued == DST_BIT && p->err == -ENOSPC && p->guest;
+}
+
+/* Every side that is not lost has answered: the outcome goes into the map. */
+static void
+write_settle(struct part *p)
+{
+	struct engine *e = p->engine;
+
+	p->settled = true;
+	e->writes--;
+	e->seq++;
+	if (p->ok)
+		validity_set(e->map, p->sector, p->count, p->ok);
+	else
+		distrust_touched(p);
+	validity_unreserve(e->map);
+
+	if (p->ok == BOTH)
+		e->both_seq = e->seq;
+	else if (p->ok)
+		e->side[p->ok == SRC_BIT ? SRC : DST].alone_seq = e->seq;
+	if (p->issued == BOTH) {
+		e->pending--;
+		wake(e, &e->held[HELD_THROTTLE]);
+	}
+	if (!p->guest)
+		list_del(&p->early);
+
+	if (write_wants_space(p)) {
+		e->space_low = true;
+		list_del(&p->link);
+		wake(e, &p->waiters);
+		closures_drain(e, p);
+		p->issued = p->answered = NO_SIDE;
+		p->settled = false;
+		hold(p, &e->held[HELD_SPACE]);
+		return;
+	}
+	part_answer(p, p->ok ? 0 : p->err);
+	if (p->lost)
+		wake(e, &p->waiters);
+	else
+		write_end(p);
+}
+
+/* A side of the write has answered, or was given up. */
+static void
+write_progress(struct part *p)
+{
+	struct engine *e = p->engine;
+
+	if ((p->answered | p->lost) == p->issued) {
+		write_settle(p);
+		return;
+	}
+	if (p->ack_first && p->ok && p->guest) {
+		p->ack_seq = ++e->ack_seq;
+		list_add_tail(&p->early, &e->early);
+		part_answer(p, 0);
+	}
+	/* Claim (c): a read that overlaps a pending write waits for its source side. */
+	wake(e, &p->waiters);
+}
+
+static void
+write_done(struct side_io *sio, int err)
+{
+	struct part *p = list_entry(sio, struct part, sio[sio->side]);
+	side_mask bit = side_bit(sio->side);
+
+	p->answered |= bit;
+	if (p->lost & bit) {
+		p->lost &= (side_mask)~bit;
+		if (!p->lost && p->settled)
+			write_end(p);
+		return;
+	}
+	if (!err)
+		p->ok |= bit;
+	else if (!p->err)
+		p->err = err;
+	write_progress(p);
+}
+
+/* A write in flight that [p] would collide with on one of sides, or NULL. */
+static struct part *
+write_in_the_way(const struct part *p, side_mask sides)
+{
+	struct part *w;
+
+	list_for_each_entry(w, flight_of(p->engine, p->sector), link)
+		if (overlaps(w->sector, w->count, p->sector, p->count) &&
+		    (!w->settled || (w->lost & sides)))
+			return w;
+	return NULL;
+}
+
+static enum region
+region_of(const struct engine *e, uint64_t sector)
+{
+	uint64_t first = sector / e->chunk * e->chunk;
+	uint64_t left = validity_sectors(e->map) - first;
+
+	return validity_all(e->map, first, left < e->chunk ? left : e->chunk, DST)
+		       ? REGION_COPIED
+		       : REGION_TO_BE_COPIED;
+}
+
+static side_mask
+stalled_sides(const struct engine *e)
+{
+	return (side_mask)((e->side[SRC].stalled ? SRC_BIT : 0) |
+			   (e->side[DST].stalled ? DST_BIT : 0));
+}
+
+/* Claim (c)'s throttle, and the bound on the copies: may this write be mirrored now? */
+static bool
+mirror_admit(struct part *p)
+{
+	struct engine *e = p->engine;
+	size_t bytes = (size_t)p->count * SECTOR_BYTES;
+
+	if (e->row->mirrored_writes_throttled && e->pending > e->threshold)
+		return false;
+	if (p->op == DISK_WRITE) {
+		p->copy = buffers_get(&e->copies, bytes);
+		if (!p->copy)
+			return false;
+		memcpy(p->copy, p->buf, bytes);
+	}
+	return true;
+}
+
+static void
+write_issue(struct part *p, side_mask sides)
+{
+	struct engine *e = p->engine;
+
+	p->issued = sides;
+	p->answered = p->ok = NO_SIDE;
+	p->err = 0;
+	p->ack_first = e->row->ack == ACK_FIRST && sides == BOTH;
+	e->writes++;
+	if (sides == BOTH)
+		e->pending++;
+	list_add_tail(&p->link, flight_of(e, p->sector));
+	for (enum side s = SRC; s < SIDES; s++)
+		if (sides & side_bit(s)) {
+			e->counters.written[s] += (uint64_t)p->count * SECTOR_BYTES;
+			p->sio[s].done = write_done;
+			part_submit(p, s);
+		}
+}
+
+static void
+write_route(struct part *p)
+{
+	struct engine *e = p->engine;
+	struct closure *c = (struct closure *)engine_closure_at(e, p->sector);
+	struct part *w;
+	side_mask sides;
+
+	if (e->hold_writes) {
+		hold(p, &e->held[HELD_SWITCH]);
+		return;
+	}
+	sides = e->row->write_reaches[region_of(e, p->sector)] & (side_mask)~stalled_sides(e);
+	if (c && (!c->lost || (sides & c->lost))) {
+		hold(p, &c->waiting);
+		return;
+	}
+	if (!sides) {
+		hold(p, &e->held[HELD_SIDE]);
+		return;
+	}
+	w = write_in_the_way(p, sides);
+	if (w) {
+		hold(p, &w->waiters);
+		return;
+	}
+	if (sides == BOTH && !mirror_admit(p)) {
+		e->counters.delayed_writes += !p->throttled;
+		p->throttled = true;
+		hold(p, &e->held[HELD_THROTTLE]);
+		return;
+	}
+	if (validity_reserve(e->map)) {
+		part_answer(p, -ENOMEM);
+		part_free(p);
+		return;
+	}
+	write_issue(p, sides);
+}
+
+/* --- reads ---------------------------------------------------------------- */
+
+static void
+read_done(struct side_io *sio, int err)
+{
+	struct part *p = list_entry(sio, struct part, sio[sio->side]);
+
+	if (err) {
+		/* Another valid side may serve; if none is, this is the answer. */
+		p->err = p->err ? p->err : err;
+		p->avoid |= side_bit(sio->side);
+		part_route(p);
+		return;
+	}
+	part_answer(p, 0);
+	part_free(p);
+}
+
+/* The side that serves a read where sides are valid, for this part. */
+static int
+read_side(const struct part *p, side_mask sides)
+{
+	enum side preferred = p->engine->row->read_prefers;
+	side_mask can = sides & (side_mask)~p->avoid;
+
+	if (can == BOTH && p->engine->side[preferred].stalled)
+		preferred = side_other(preferred);
+	if (can & side_bit(preferred))
+		return preferred;
+	return can ? (int)side_other(preferred) : -1;
+}
+
+/*
+ * Which side serves the read's first sectors, and how many of them (*run); -1
+ * if no valid side is left. Where a mirrored write is in flight the map still
+ * tells of the time before it: once the source has taken it, the source serves
+ * (claim c); until then, and if the source failed, *wait is that write.
+ */
+static int
+read_choose(const struct part *p, uint64_t *run, struct part **wait)
+{
+	struct engine *e = p->engine;
+	uint64_t limit = p->count;
+	bool pending = false;
+	struct part *w;
+	int side;
+
+	list_for_each_entry(w, flight_of(e, p->sector), link) {
+		if (w->settled || !overlaps(w->sector, w->count, p->sector, p->count))
+			continue;
+		if (w->sector > p->sector) {
+			if (w->issued == BOTH || p->avoid)
+				limit = limit < w->sector - p->sector ? limit
+								      : w->sector - p->sector;
+		} else if (p->avoid || (w->issued == BOTH && !(w->ok & SRC_BIT))) {
+			*wait = w;
+			return -1;
+		} else if (w->issued == BOTH) {
+			pending = true;
+			limit = limit < w->sector + w->count - p->sector
+					? limit
+					: w->sector + w->count - p->sector;
+		}
+	}
+	if (pending) {
+		*run = limit;
+		return SRC;
+	}
+	side = read_side(p, validity_get(e->map, p->sector, limit, run));
+	while (*run < limit) {
+		uint64_t more;
+
+		if (read_side(p, validity_get(e->map, p->sector + *run, limit - *run, &more)) !=
+		    side)
+			break;
+		*run += more;
+	}
+	return side;
+}
+
+/* Cuts p to its first count sectors; the rest becomes a part of its own. */
+static int
+part_cut(struct part *p, uint32_t count)
+{
+	struct part *rest = pool_get(&p->engine->parts);
+
+	if (!rest)
+		return -ENOMEM;
+	*rest = (struct part){
+		.engine = p->engine,
+		.guest = p->guest,
+		.op = p->op,
+		.sector = p->sector + count,
+		.count = p->count - count,
+		.buf = p->buf + (size_t)count * SECTOR_BYTES,
+		.avoid = p->avoid,
+		.err = p->err,
+	};
+	INIT_LIST_HEAD(&rest->waiters);
+	p->guest->parts++;
+	p->count = count;
+	list_add(&rest->link, &p->engine->incoming);
+	return 0;
+}
+
+static void
+read_route(struct part *p)
+{
+	struct engine *e = p->engine;
+	struct closure *c = (struct closure *)engine_closure_at(e, p->sector);
+	struct part *wait = NULL;
+	uint64_t run;
+	int side, err;
+
+	if (c && c->drained && !c->lost && e->row->reads_wait_for_copy) {
+		hold(p, &c->waiting);
+		return;
+	}
+	side = read_choose(p, &run, &wait);
+	if (wait) {
+		hold(p, &wait->waiters);
+		return;
+	}
+	err = side < 0 ? p->err : run < p->count ? part_cut(p, (uint32_t)run) : 0;
+	if (err) {
+		part_answer(p, err);
+		part_free(p);
+		return;
+	}
+	e->counters.read[side] += (uint64_t)p->count * SECTOR_BYTES;
+	p->sio[side].done = read_done;
+	part_submit(p, side);
+}
+
+static void
+part_route(struct part *p)
+{
+	if (p->op == DISK_READ)
+		read_route(p);
+	else
+		write_route(p);
+}
+
+/* --- flushes -------------------------------------------------------------- */
+
+static bool
+alone_unflushed(const struct engine *e, enum side side)
+{
+	return e->side[side].alone_seq > e->side[side].flushed_seq;
+}
+
+/*
+ * The sides that may be the only one to hold an acknowledged write. What both
+ * took needs one of them; the source is asked, for it is what a reader who
+ * knows of no migration would open.
+ */
+static side_mask
+flush_needed(const struct engine *e)
+{
+	side_mask needed = (alone_unflushed(e, SRC) ? SRC_BIT : 0) |
+			   (alone_unflushed(e, DST) ? DST_BIT : 0);
+
+	if (e->both_seq > e->side[SRC].flushed_seq && e->both_seq > e->side[DST].flushed_seq &&
+	    !needed)
+		needed = SRC_BIT;
+	return needed;
+}
+
+static void
+flush_end(struct flush *f)
+{
+	struct engine *e = f->engine;
+	struct guest_io *g = f->guest;
+	void (*done)(void *, int) = f->done;
+	void *ctx = f->ctx;
+	int err = f->err;
+
+	pool_put(&e->flush_pool, f);
+	if (g)
+		guest_answer(e, g, err);
+	else
+		done(ctx, err);
+}
+
+static void
+flush_submit(struct flush *f, side_mask sides)
+{
+	struct engine *e = f->engine;
+
+	f->tried |= sides;
+	for (enum side s = SRC; s < SIDES; s++)
+		if (sides & side_bit(s)) {
+			f->seq[s] = e->seq;
+			f->inflight++;
+			f->sio[s].io.op = DISK_FLUSH;
+			engine_submit(e, s, &f->sio[s]);
+		}
+}
+
+/*
+ * A side's flush failed: what was written to it since its last good flush, by
+ * the guest or the copier, is as after a failed write, and a retry's success
+ * would mean nothing. So what both sides hold is now the other side's alone
+ * (all of it: which of it is older than the last good flush is not recorded),
+ * and must be flushed there before the next flush can succeed.
+ */
+static void
+flush_failed(struct engine *e, enum side side)
+{
+	validity_distrust(e->map, side);
+	e->side[side_other(side)].alone_seq = ++e->seq;
+}
+
+static void
+flush_done(struct side_io *sio, int err)
+{
+	enum side side = sio->side;
+	struct flush *f = list_entry(sio, struct flush, sio[side]);
+	struct engine *e = f->engine;
+
+	f->inflight--;
+	if (!err) {
+		if (f->seq[side] > e->side[side].flushed_seq)
+			e->side[side].flushed_seq = f->seq[side];
+	} else {
+		if (alone_unflushed(e, side) || (f->needed & side_bit(side)))
+			f->err = f->err ? f->err : err;
+		flush_failed(e, side);
+	}
+	if (f->inflight)
+		return;
+	if (f->guest && (flush_needed(e) & ~f->tried))
+		flush_submit(f, flush_needed(e) & (side_mask)~f->tried);
+	else
+		flush_end(f);
+}
+
+/* Starts the first flush if the writes acknowledged before it have all settled. */
+static bool
+flush_start(struct engine *e)
+{
+	struct flush *f;
+	side_mask sides;
+
+	if (list_empty(&e->flushes))
+		return false;
+	f = list_entry(e->flushes.next, struct flush, link);
+	if (!list_empty(&e->early) &&
+	    list_entry(e->early.next, struct part, early)->ack_seq <= f->ack_seq)
+		return false;
+	list_del(&f->link);
+	sides = f->guest ? flush_needed(e) : f->needed;
+	if (sides)
+		flush_submit(f, sides);
+	else
+		flush_end(f);
+	return true;
+}
+
+static struct flush *
+flush_new(struct engine *e)
+{
+	struct flush *f = pool_get(&e->flush_pool);
+
+	if (!f)
+		return NULL;
+	f->engine = e;
+	f->ack_seq = e->ack_seq;
+	f->sio[SRC].done = f->sio[DST].done = flush_done;
+	list_add_tail(&f->link, &e->flushes);
+	return f;
+}
+
+void
+engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err), void *ctx)
+{
+	struct flush *f = flush_new(e);
+
+	if (!f) {
+		done(ctx, -ENOMEM);
+		return;
+	}
+	f->needed = side_bit(side);
+	f->done = done;
+	f->ctx = ctx;
+	engine_run(e);
+}
+
+/* --- the run -------------------------------------------------------------- */
+
+static bool
+handle_answer(struct engine *e)
+{
+	struct side_io *sio;
+
+	if (list_empty(&e->answered))
+		return false;
+	sio = list_entry(e->answered.next, struct side_io, io.link);
+	list_del(&sio->io.link);
+	side_heard(e, sio);
+	sio->done(sio, sio->io.err);
+	return true;
+}
+
+static bool
+route_incoming(struct engine *e)
+{
+	struct part *p;
+
+	if (list_empty(&e->incoming))
+		return false;
+	p = list_entry(e->incoming.next, struct part, link);
+	list_del(&p->link);
+	part_route(p);
+	return true;
+}
+
+/*
+ * The one loop from which everything happens, so that no list changes under
+ * whoever walks it: a call from inside it only leaves work for it to find.
+ */
+static void
+engine_run(struct engine *e)
+{
+	if (e->running)
+		return;
+	e->running = true;
+	do {
+		while (handle_answer(e) || route_incoming(e) || flush_start(e))
+			;
+		e->after_run(e->ctx);
+	} while (!list_empty(&e->answered) || !list_empty(&e->incoming));
+	e->running = false;
+}
+
+static void
+guest_split(struct engine *e, struct guest_io *g)
+{
+	uint64_t sector = g->sector, end = g->sector + g->count;
+
+	while (sector < end) {
+		uint64_t limit = (sector / e->chunk + 1) * e->chunk;
+		struct part *p = pool_get(&e->parts);
+
+		if (!p) {
+			g->err = -ENOMEM;
+			return;
+		}
+		p->engine = e;
+		p->guest = g;
+		p->op = g->op;
+		p->no_hole = g->no_hole;
+		p->sector = sector;
+		p->count = (uint32_t)((limit < end ? limit : end) - sector);
+		p->buf = g->buf ? (char *)g->buf + (sector - g->sector) * SECTOR_BYTES : NULL;
+		INIT_LIST_HEAD(&p->waiters);
+		g->parts++;
+		list_add_tail(&p->link, &e->incoming);
+		sector += p->count;
+	}
+}
+
+void
+engine_guest(struct engine *e, struct guest_io *g)
+{
+	g->err = 0;
+	g->parts = 1;
+	if (g->op != DISK_FLUSH) {
+		assert(g->count && g->sector + g->count <= validity_sectors(e->map));
+		guest_split(e, g);
+		guest_answer(e, g, 0);
+	} else {
+		struct flush *f = flush_new(e);
+
+		if (f)
+			f->guest = g;
+		else
+			guest_answer(e, g, -ENOMEM);
+	}
+	engine_run(e);
+}
+
+/* --- what the copier and the migration do with it --------------------------- */
+
+const struct closure *
+engine_closure_at(const struct engine *e, uint64_t sector)
+{
+	struct closure *c;
+
+	list_for_each_entry(c, &e->closures, link)
+		if (sector >= c->sector && sector - c->sector < c->count)
+			return c;
+	return NULL;
+}
+
+void
+engine_close(struct engine *e, struct closure *c)
+{
+	struct part *w;
+
+	c->engine = e;
+	c->draining = 0;
+	c->lost = NO_SIDE;
+	c->drained = false;
+	INIT_LIST_HEAD(&c->waiting);
+	list_add_tail(&c->link, &e->closures);
+	for (uint64_t i = 0; i < FLIGHT_BUCKETS && i * e->chunk < c->count; i++)
+		list_for_each_entry(w, flight_of(e, c->sector + i * e->chunk), link)
+			if (overlaps(c->sector, c->count, w->sector, w->count))
+				c->draining++;
+	if (!c->draining) {
+		c->drained = true;
+		c->closed(c);
+	}
+}
+
+void
+engine_open(struct engine *e, struct closure *c)
+{
+	list_del(&c->link);
+	wake(e, &c->waiting);
+	engine_run(e);
+}
+
+void
+engine_hold_writes(struct engine *e, bool hold_them)
+{
+	e->hold_writes = hold_them;
+	if (!hold_them)
+		wake(e, &e->held[HELD_SWITCH]);
+	engine_run(e);
+}
+
+bool
+engine_drained(const struct engine *e)
+{
+	return !e->writes;
+}
+
+void
+engine_set_row(struct engine *e, const struct strategy_row *row)
+{
+	e->row = row;
+	for (enum held h = 0; h < HELD_REASONS; h++)
+		if (h != HELD_SWITCH)
+			wake(e, &e->held[h]);
+	engine_run(e);
+}
+
+void
+engine_set_threshold(struct engine *e, uint32_t threshold)
+{
+	e->threshold = threshold;
+	wake(e, &e->held[HELD_THROTTLE]);
+	engine_run(e);
+}
+
+void
+engine_retry_space(struct engine *e)
+{
+	e->space_low = false;
+	wake(e, &e->held[HELD_SPACE]);
+	engine_run(e);
+}
+
+/* Gives up a stalled side of the mirrored writes that wait for it. */
+static void
+lose_side(struct engine *e, enum side side)
+{
+	struct part *w, *next;
+	side_mask bit = side_bit(side);
+
+	for (int i = 0; i < FLIGHT_BUCKETS; i++)
+		list_for_each_entry_safe(w, next, &e->flight[i], link) {
+			if (w->settled || w->issued != BOTH || (w->answered & bit))
+				continue;
+			w->lost |= bit;
+			if (!w->err)
+				w->err = -ETIMEDOUT;
+			write_progress(w);
+		}
+}
+
+void
+engine_check_stalls(struct engine *e)
+{
+	uint64_t now_ns = e->now_ns(e->ctx);
+	struct closure *c;
+
+	for (enum side s = SRC; s < SIDES; s++) {
+		struct side_state *state = &e->side[s];
+
+		if (state->stalled || !state->inflight || now_ns - state->heard_ns < STALL_NS)
+			continue;
+		state->stalled = true;
+		e->running = true;
+		if (!e->side[side_other(s)].stalled)
+			lose_side(e, s);
+		e->running = false;
+		list_for_each_entry(c, &e->closures, link) {
+			c->lost |= side_bit(s);
+			wake(e, &c->waiting);
+		}
+		/* A mirrored write that is throttled can go to the other side now. */
+		wake(e, &e->held[HELD_THROTTLE]);
+	}
+	engine_run(e);
+}
+
+static unsigned
+count_writes(const struct list_head *held)
+{
+	unsigned n = 0;
+	struct part *p;
+
+	list_for_each_entry(p, held, link)
+		n += p->op != DISK_READ;
+	return n;
+}
+
+unsigned
+engine_held_writes(const struct engine *e)
+{
+	struct closure *c;
+	unsigned n = 0;
+
+	for (enum held h = 0; h < HELD_REASONS; h++)
+		n += count_writes(&e->held[h]);
+	list_for_each_entry(c, &e->closures, link)
+		n += count_writes(&c->waiting);
+	return n;
+}
+
+bool
+engine_quiet(const struct engine *e)
+{
+	return !e->side[SRC].inflight && !e->side[DST].inflight;
+}
+
+int
+engine_init(struct engine *e, const struct engine_config *config)
+{
+	*e = (struct engine){
+		.disk = { config->disk[SRC], config->disk[DST] },
+		.map = config->map,
+		.chunk = config->chunk,
+		.row = config->row,
+		.threshold = config->threshold,
+		.now_ns = config->now_ns,
+		.after_run = config->after_run,
+		.ctx = config->ctx,
+		/* What the guest wrote before there was a migration is the source's alone. */
+		.seq = 1,
+		.side[SRC].alone_seq = 1,
+	};
+	INIT_LIST_HEAD(&e->answered);
+	INIT_LIST_HEAD(&e->incoming);
+	INIT_LIST_HEAD(&e->closures);
+	INIT_LIST_HEAD(&e->early);
+	INIT_LIST_HEAD(&e->flushes);
+	for (enum held h = 0; h < HELD_REASONS; h++)
+		INIT_LIST_HEAD(&e->held[h]);
+	pool_init(&e->parts, sizeof(struct part));
+	pool_init(&e->flush_pool, sizeof(struct flush));
+	buffers_init(&e->copies, MIRROR_COPY_BYTES);
+	e->flight = malloc(FLIGHT_BUCKETS * sizeof(*e->flight));
+	if (!e->flight) {
+		validity_destroy(e->map);
+		return -ENOMEM;
+	}
+	for (int i = 0; i < FLIGHT_BUCKETS; i++)
+		INIT_LIST_HEAD(&e->flight[i]);
+	return 0;
+}
+
+void
+engine_release(struct engine *e)
+{
+	assert(engine_quiet(e));
+	pool_release(&e->parts);
+	pool_release(&e->flush_pool);
+	buffers_release(&e->copies);
+	free(e->flight);
+	validity_destroy(e->map);
+}

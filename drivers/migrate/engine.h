@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * engine.h - guest requests, served by the map and the strategy's row
+ *
+ * A guest request is split at chunk boundaries. A part is in flight from its
+ * issue until all its sides have answered; a part that is held owns nothing and
+ * is routed anew when what held it has changed. So the region and the row are
+ * looked up when a part is issued, never on arrival.
+ *
+ * Invariants:
+ *  - Validity changes when a write completes, never when it is issued.
+ *  - At most one write in flight on any sector, and none where the copier has
+ *    closed the chunk. Reads never hold anything up.
+ *  - A mirrored write is written from the engine's own copy of its data: the
+ *    guest's buffer is the guest's again once it has its answer.
+ *  - Errors stick: a request answers with the first error of its parts.
+ *  - After a failed write the side it touched is not trusted where the other
+ *    side is valid; where none is, one side stays valid.
+ *
+ * All of it runs in one thread. Nothing here calls the guest or a disk while it
+ * walks a list: answers are queued and handled one by one (engine_run).
+ *
+ * Memory: the parts of what the host admits at once, and the mirrored writes'
+ * copies, MIRROR_COPY_BYTES at most.
+ */
+#ifndef MIGRATE_ENGINE_H
+#define MIGRATE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buffers.h"
+#include "disk.h"
+#include "list.h"
+#include "pool.h"
+#include "strategy.h"
+#include "validity.h"
+
+#define MIRROR_COPY_BYTES (16u << 20)
+#define STALL_NS	  10000000000ull /* a side silent for this long is absent */
+
+/*
+ * A request of the guest; it and its buffer belong to the host until done(),
+ * which is called exactly once, possibly from inside engine_guest().
+ */
+struct guest_io {
+	enum disk_op op; /* read, write, zero or flush */
+	bool no_hole;	 /* zero: the range must stay allocated */
+	uint64_t sector;
+	uint32_t count; /* sectors; 0 for a flush */
+	void *buf;
+	void (*done)(struct guest_io *g, int err); /* 0 or -errno */
+
+	/* The engine's. */
+	int err;
+	uint32_t parts; /* not yet answered, and one while it is being split */
+};
+
+struct engine;
+
+/* A request of ours to one side; it belongs to whoever submitted it. */
+struct side_io {
+	struct disk_io io;
+	struct engine *engine;
+	enum side side;
+	void (*done)(struct side_io *sio, int err);
+};
+
+/*
+ * A range of whole chunks that the copier has closed to the guest's writes (in
+ * a row whose reads wait, to its reads too, once the writes in flight there
+ * have drained and the copy is under way).
+ */
+struct closure {
+	uint64_t sector;
+	uint64_t count;
+	void (*closed)(struct closure *c); /* the last write in flight there is done */
+	/*
+	 * Sides that have stalled meanwhile: the copy is lost, must change no
+	 * validity any more, and is to open the closure as soon as it has its
+	 * answer. Until then only writes to these sides are held.
+	 */
+	side_mask lost;
+
+	/* The engine's. */
+	struct engine *engine;
+	unsigned draining; /* writes in flight in the range */
+	bool drained;
+	struct list_head waiting; /* parts, first come first served */
+	struct list_head link;
+};
+
+/* Why a part is held, where it is not for one chunk's sake. */
+enum held {
+	HELD_SWITCH,   /* writes drain, for a switch, a cancel or completion */
+	HELD_THROTTLE, /* too many mirrored writes pend, or too much of their data */
+	HELD_SIDE,     /* the side it must reach is stalled */
+	HELD_SPACE,    /* the destination is full */
+	HELD_REASONS
+};
+
+struct side_state {
+	unsigned inflight;    /* requests of any kind */
+	uint64_t heard_ns;    /* when it last answered, or last stopped being idle */
+	bool stalled;	      /* silent for STALL_NS with something in flight */
+	uint64_t errors;      /* requests that failed */
+	int last_error;	      /* -errno of the last one */
+	uint64_t alone_seq;   /* the last write that this side alone took */
+	uint64_t flushed_seq; /* writes up to this one are stable here */
+};
+
+struct engine_counters {
+	uint64_t written[SIDES]; /* bytes, guest's writes and zeroes */
+	uint64_t read[SIDES];	 /* bytes, guest's reads */
+	uint64_t delayed_writes; /* writes that the throttle ever held */
+	uint64_t guest_errors;	 /* requests answered with an error */
+};
+
+struct engine {
+	struct disk *disk[SIDES];
+	struct validity *map;
+	uint32_t chunk; /* sectors, a power of two */
+	const struct strategy_row *row;
+	uint32_t threshold;
+	uint64_t (*now_ns)(void *ctx);
+	void (*after_run)(void *ctx); /* what was waited for may have happened */
+	void *ctx;
+
+	struct side_state side[SIDES];
+	struct engine_counters counters;
+
+	bool hold_writes;
+	unsigned writes;   /* in flight, without those that only a lost side owes */
+	unsigned pending;  /* mirrored writes not yet answered by both */
+	uint64_t seq;	   /* of the last write that settled */
+	uint64_t both_seq; /* the last write that both sides took */
+	uint64_t ack_seq;  /* of the last write acknowledged before it settled */
+	bool space_low;	   /* a write was held for want of space */
+
+	struct list_head answered; /* disk_io, not yet handled */
+	struct list_head incoming; /* parts, not yet routed */
+	struct list_head held[HELD_REASONS];
+	struct list_head closures;
+	struct list_head early;	  /* writes acknowledged and not settled, by ack_seq */
+	struct list_head flushes; /* flushes that wait for early writes */
+	struct list_head *flight; /* write parts, hashed by chunk */
+	bool running;
+
+	struct pool parts;
+	struct pool flush_pool;
+	struct buffers copies;
+};
+
+struct engine_config {
+	struct disk *disk[SIDES];
+	struct validity *map; /* the engine's from now on */
+	uint32_t chunk;	      /* sectors, a power of two, 8 .. 32768 (16 MiB) */
+	const struct strategy_row *row;
+	uint32_t threshold;	       /* pending mirrored writes */
+	uint64_t (*now_ns)(void *ctx); /* monotonic */
+	void (*after_run)(void *ctx);
+	void *ctx;
+};
+
+/* 0 or -ENOMEM; e is the caller's memory. The map is taken in either case. */
+int engine_init(struct engine *e, const struct engine_config *config);
+
+/* Frees what init made. Nothing is in flight or held (engine_quiet). */
+void engine_release(struct engine *e);
+
+/* Serves a guest's request; the range must be within the disk. */
+void engine_guest(struct engine *e, struct guest_io *g);
+
+/* No request of ours is with a disk. */
+bool engine_quiet(const struct engine *e);
+
+/*
+ * Writes that arrive from now on are held, or routed again. What is in flight
+ * goes on; engine_drained() says when none is.
+ */
+void engine_hold_writes(struct engine *e, bool hold);
+bool engine_drained(const struct engine *e);
+
+/* Another row, with the writes held and drained; or the very same one. */
+void engine_set_row(struct engine *e, const struct strategy_row *row);
+void engine_set_threshold(struct engine *e, uint32_t threshold);
+
+/* Writes held for want of space are tried again. */
+void engine_retry_space(struct engine *e);
+
+/*
+ * Closes [c->sector, + c->count), whole chunks (but for the disk's end) that no
+ * other closure has: c->closed is called, perhaps at once, when no write is in
+ * flight there. c is the engine's until engine_open().
+ */
+void engine_close(struct engine *e, struct closure *c);
+void engine_open(struct engine *e, struct closure *c);
+const struct closure *engine_closure_at(const struct engine *e, uint64_t sector);
+
+/* Submits a request to a side; done() is called from engine_run. */
+void engine_submit(struct engine *e, enum side side, struct side_io *sio);
+
+/*
+ * Makes everything that has been written to side stable, and calls done. If the
+ * flush fails, nothing that both sides hold is trusted on this one any more.
+ */
+void engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err),
+		       void *ctx);
+
+/*
+ * To be called every second or so: finds stalled sides. A mirrored write loses
+ * a side that stalls; the rest waits.
+ */
+void engine_check_stalls(struct engine *e);
+
+/* Guest writes that are held back just now. */
+unsigned engine_held_writes(const struct engine *e);
+
+#endif

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+
+#include "migration.h"
+
+#define NS_PER_S 1000000000ull
+
+/* Dirty block tracking holds the guest's writes for the rest when this little is left. */
+#define CONVERGE_SECTORS ((uint64_t)(8u << 20) / SECTOR_BYTES)
+
+static const char *const state_names[MIGRATION_STATES] = {
+	[MIGRATION_COPYING] = "copying",	   [MIGRATION_SYNCHRONISED] = "synchronised",
+	[MIGRATION_COMPLETING] = "completing",	   [MIGRATION_COMPLETED] = "completed",
+	[MIGRATION_ROLLING_BACK] = "rolling-back", [MIGRATION_CANCELLED] = "cancelled",
+};
+
+static const char *const pause_names[PAUSES] = {
+	[PAUSE_NONE] = "",
+	[PAUSE_OPERATOR] = "operator",
+	[PAUSE_NO_SPACE] = "no-space",
+	[PAUSE_STALLED] = "stalled",
+	[PAUSE_WRITE_ERRORS] = "write-errors",
+	[PAUSE_READ_ERRORS] = "read-errors",
+	[PAUSE_BAD_SECTORS] = "bad-sectors",
+};
+
+const char *
+migration_state_name(enum migration_state state)
+{
+	return state_names[state];
+}
+
+int
+migration_state_find(const char *name)
+{
+	for (int s = 0; s < MIGRATION_STATES; s++)
+		if (!strcmp(state_names[s], name))
+			return s;
+	return -1;
+}
+
+const char *
+migration_pause_name(enum migration_pause pause)
+{
+	return pause_names[pause];
+}
+
+static uint64_t
+now(void *ctx)
+{
+	struct migration *m = ctx;
+
+	return m->now_ns(m->ctx);
+}
+
+static uint64_t
+lacking(const struct migration *m, enum side side)
+{
+	return validity_lacking(m->engine.map, side);
+}
+
+static enum migration_pause
+pause_of(const struct migration *m)
+{
+	static const enum migration_pause of_stop[] = {
+		[COPIER_GOES] = PAUSE_NONE,
+		[COPIER_NO_SPACE] = PAUSE_NO_SPACE,
+		[COPIER_WRITE_ERRORS] = PAUSE_WRITE_ERRORS,
+		[COPIER_READ_ERRORS] = PAUSE_READ_ERRORS,
+		[COPIER_BAD_SECTORS] = PAUSE_BAD_SECTORS,
+	};
+
+	if (migration_over(m))
+		return PAUSE_NONE;
+	if (m->paused)
+		return PAUSE_OPERATOR;
+	if (m->engine.space_low)
+		return PAUSE_NO_SPACE;
+	if (m->engine.side[SRC].stalled || m->engine.side[DST].stalled)
+		return PAUSE_STALLED;
+	return of_stop[m->copier.stop];
+}
+
+/* From now on one side has everything, and alone serves everything. */
+static void
+end(struct migration *m, enum migration_state state, enum side side)
+{
+	static const struct strategy_row all_dst = {
+		.name = "completed",
+		.read_prefers = DST,
+		.write_reaches = { DST_BIT, DST_BIT },
+		.ack = ACK_ALL,
+	};
+
+	m->state = state;
+	validity_set(m->engine.map, 0, validity_sectors(m->engine.map), side_bit(side));
+	engine_set_row(&m->engine, side == DST ? &all_dst : strategy_rollback());
+	engine_hold_writes(&m->engine, false);
+	m->ended(m->ctx);
+}
+
+/* --- completing ----------------------------------------------------------- */
+
+/*
+ * Whether to hold the guest's writes and finish. A strategy that mirrors, or
+ * that writes to the destination, only waits until nothing is lacking. Dirty
+ * block tracking may never get there: it is forced when little is left, or when
+ * another pass would leave no less.
+ */
+static bool
+may_converge(const struct migration *m)
+{
+	const struct copier *c = &m->copier;
+	uint64_t left = lacking(m, DST);
+
+	if (!left)
+		return true;
+	if (m->engine.row->write_reaches[REGION_COPIED] & DST_BIT)
+		return false;
+	return left <= CONVERGE_SECTORS ||
+	       (c->pass > 1 && c->lacking_at_pass[0] > c->lacking_at_pass[1] / 2);
+}
+
+static void
+hold_for_completion(struct migration *m)
+{
+	m->state = MIGRATION_COMPLETING;
+	m->hold_began_ns = m->now_ns(m->ctx);
+	engine_hold_writes(&m->engine, true);
+}
+
+/* The guest's writes go on, and so does the migration, if it can. */
+static void
+give_up_completion(struct migration *m, int err)
+{
+	m->state = MIGRATION_COPYING;
+	m->completing = false;
+	m->flush_ignored = m->flushing;
+	if (err)
+		m->error = err;
+	engine_hold_writes(&m->engine, false);
+}
+
+static void
+completion_flushed(void *ctx, int err)
+{
+	struct migration *m = ctx;
+
+	m->flushing = false;
+	if (m->flush_ignored) {
+		m->flush_ignored = false;
+	} else if (err) {
+		/* What both sides hold is trusted on the source alone now (see
+		 * engine_flush_side). Copying it all again waits for a word of the
+		 * operator: the destination may fail for good. */
+		m->copier.stop = COPIER_WRITE_ERRORS;
+		m->copier.error = err;
+		give_up_completion(m, err);
+	} else {
+		m->held_ns = m->now_ns(m->ctx) - m->hold_began_ns;
+		end(m, MIGRATION_COMPLETED, DST);
+	}
+}
+
+static void
+pump_completing(struct migration *m)
+{
+	enum migration_pause pause = pause_of(m);
+
+	if (pause) {
+		give_up_completion(m, pause == PAUSE_STALLED ? -ETIMEDOUT : 0);
+		return;
+	}
+	if (lacking(m, DST) || m->copier.active) {
+		copier_pump(&m->copier);
+	} else if (engine_drained(&m->engine) && !m->flushing) {
+		m->flushing = true;
+		engine_flush_side(&m->engine, DST, completion_flushed, m);
+	}
+}
+
+/* --- rolling back --------------------------------------------------------- */
+
+static void
+rollback_flushed(void *ctx, int err)
+{
+	struct migration *m = ctx;
+
+	m->source_flushing = false;
+	if (m->stopping)
+		return;
+	if (err) {
+		m->copier.stop = COPIER_WRITE_ERRORS;
+		m->copier.error = m->error = err;
+	} else {
+		end(m, MIGRATION_CANCELLED, SRC);
+	}
+}
+
+static void
+pump_rolling_back(struct migration *m)
+{
+	struct copier *c = &m->copier;
+
+	if (m->engine.row != strategy_rollback())
+		return;
+	if (c->to != SRC) {
+		if (c->active)
+			return;
+		copier_turn(c, SRC);
+	}
+	if (m->paused)
+		return;
+	if (lacking(m, SRC) || c->active) {
+		copier_pump(c);
+	} else if (!m->source_flushing && !c->stop) {
+		m->source_flushing = true;
+		engine_flush_side(&m->engine, SRC, rollback_flushed, m);
+	}
+}
+
+/* --- the pump ------------------------------------------------------------- */
+
+static void
+pump_copying(struct migration *m)
+{
+	if (m->paused)
+		return;
+	copier_pump(&m->copier);
+	if (!lacking(m, DST) && !m->copier.active)
+		m->state = MIGRATION_SYNCHRONISED;
+	if ((m->completing || m->auto_complete) && !m->next_row && may_converge(m) &&
+	    !pause_of(m))
+		hold_for_completion(m);
+}
+
+/* The row changes when every write that followed the old one is done. */
+static void
+change_row(struct migration *m)
+{
+	const struct strategy_row *row = m->next_row;
+
+	m->next_row = NULL;
+	engine_set_row(&m->engine, row);
+	engine_hold_writes(&m->engine, false);
+}
+
+/*
+ * Does what can be done now; called after every event. Its calls into the engine
+ * leave their work to the engine's run, which calls it again.
+ */
+static void
+pump(void *ctx)
+{
+	struct migration *m = ctx;
+	uint64_t wake_ns;
+
+	if (m->next_row && engine_drained(&m->engine))
+		change_row(m);
+	if (!m->stopping) {
+		if (m->state == MIGRATION_SYNCHRONISED && lacking(m, DST))
+			m->state = MIGRATION_COPYING;
+		if (m->state == MIGRATION_COPYING || m->state == MIGRATION_SYNCHRONISED)
+			pump_copying(m);
+		if (m->state == MIGRATION_COMPLETING)
+			pump_completing(m);
+		if (m->state == MIGRATION_ROLLING_BACK)
+			pump_rolling_back(m);
+	}
+	wake_ns = m->copier.wake_ns;
+	if (wake_ns != m->wake_ns && wake_ns != UINT64_MAX)
+		m->wake_at(m->ctx, wake_ns);
+	m->wake_ns = wake_ns;
+}
+
+void
+migration_guest(struct migration *m, struct guest_io *g)
+{
+	engine_guest(&m->engine, g);
+}
+
+/* How fast the side becomes valid, smoothed over a few seconds. */
+static void
+measure_rate(struct migration *m)
+{
+	const struct copier_counters *n = &m->copier.counters;
+	uint64_t now_ns = m->now_ns(m->ctx);
+	uint64_t bytes = n->copied + n->zero;
+	uint64_t elapsed_ns = now_ns - m->rate_ns;
+	double rate;
+
+	if (elapsed_ns < NS_PER_S / 2)
+		return;
+	rate = (double)(bytes - m->rate_bytes) * NS_PER_S / (double)elapsed_ns;
+	m->rate = m->rate ? (uint64_t)(0.6 * (double)m->rate + 0.4 * rate) : (uint64_t)rate;
+	m->rate_ns = now_ns;
+	m->rate_bytes = bytes;
+}
+
+void
+migration_tick(struct migration *m)
+{
+	m->wake_ns = UINT64_MAX;
+	measure_rate(m);
+	engine_check_stalls(&m->engine);
+}
+
+/* --- commands ------------------------------------------------------------- */
+
+static void
+go(struct migration *m)
+{
+	engine_hold_writes(&m->engine, m->engine.hold_writes);
+}
+
+int
+migration_pause(struct migration *m)
+{
+	if (migration_over(m))
+		return -EBUSY;
+	if (m->paused)
+		return -EALREADY;
+	m->paused = true;
+	go(m);
+	return 0;
+}
+
+int
+migration_resume(struct migration *m)
+{
+	enum migration_pause pause = pause_of(m);
+
+	if (migration_over(m))
+		return -EBUSY;
+	m->paused = false;
+	m->error = 0;
+	copier_retry(&m->copier);
+	engine_retry_space(&m->engine);
+	return pause ? 0 : -EALREADY;
+}
+
+/* Writes are held until those in flight are done; then row rules. */
+static void
+switch_row(struct migration *m, const struct strategy_row *row)
+{
+	m->next_row = row;
+	engine_hold_writes(&m->engine, true);
+}
+
+int
+migration_set_strategy(struct migration *m, enum strategy strategy)
+{
+	if (m->state != MIGRATION_COPYING && m->state != MIGRATION_SYNCHRONISED)
+		return -EBUSY;
+	m->strategy = strategy;
+	m->copier.pristine = false;
+	switch_row(m, strategy_row(strategy));
+	return 0;
+}
+
+int
+migration_set_threshold(struct migration *m, uint32_t threshold)
+{
+	engine_set_threshold(&m->engine, threshold);
+	return 0;
+}
+
+int
+migration_set_rate(struct migration *m, uint64_t bytes_per_s)
+{
+	pacer_set(&m->copier.pacer, bytes_per_s, m->now_ns(m->ctx));
+	go(m);
+	return 0;
+}
+
+int
+migration_set_depth(struct migration *m, unsigned depth)
+{
+	m->copier.depth = depth;
+	go(m);
+	return 0;
+}
+
+int
+migration_set_auto(struct migration *m, bool auto_complete)
+{
+	m->auto_complete = auto_complete;
+	go(m);
+	return 0;
+}
+
+int
+migration_complete(struct migration *m)
+{
+	if (m->state != MIGRATION_COPYING && m->state != MIGRATION_SYNCHRONISED)
+		return m->state == MIGRATION_COMPLETING ? -EALREADY : -EBUSY;
+	if (pause_of(m))
+		return -EBUSY;
+	m->completing = true;
+	m->error = 0;
+	go(m);
+	return 0;
+}
+
+int
+migration_cancel(struct migration *m)
+{
+	if (migration_over(m))
+		return -EBUSY;
+	if (m->state == MIGRATION_ROLLING_BACK)
+		return -EALREADY;
+	m->flush_ignored = m->flushing;
+	m->state = MIGRATION_ROLLING_BACK;
+	m->completing = m->paused = false;
+	m->error = 0;
+	copier_retry(&m->copier);
+	engine_retry_space(&m->engine);
+	switch_row(m, strategy_rollback());
+	return 0;
+}
+
+void
+migration_stop(struct migration *m)
+{
+	m->stopping = true;
+	if (m->state == MIGRATION_COMPLETING)
+		give_up_completion(m, 0);
+}
+
+bool
+migration_quiet(const struct migration *m)
+{
+	return engine_quiet(&m->engine) && !m->copier.active;
+}
+
+/* --- status --------------------------------------------------------------- */
+
+static void
+status_error(const struct migration *m, struct migration_status *s)
+{
+	s->error_side = m->copier.to;
+	if (m->error) {
+		s->error = m->error;
+	} else if (m->copier.stop || m->copier.failures) {
+		s->error = m->copier.error;
+		if (m->copier.stop == COPIER_READ_ERRORS ||
+		    m->copier.stop == COPIER_BAD_SECTORS)
+			s->error_side = side_other(m->copier.to);
+	} else if (m->engine.space_low) {
+		s->error = -ENOSPC;
+		s->error_side = DST;
+	} else if (s->pause == PAUSE_STALLED) {
+		s->error = -ETIMEDOUT;
+		s->error_side = m->engine.side[SRC].stalled ? SRC : DST;
+	}
+}
+
+void
+migration_get_status(const struct migration *m, struct migration_status *s)
+{
+	const struct copier *c = &m->copier;
+	const struct engine *e = &m->engine;
+	uint64_t total = validity_sectors(e->map);
+
+	*s = (struct migration_status){
+		.state = m->state,
+		.pause = pause_of(m),
+		.strategy = m->strategy,
+		.total = total * SECTOR_BYTES,
+		.valid = (total - lacking(m, c->to)) * SECTOR_BYTES,
+		.copier = c->counters,
+		.guest_written = { e->counters.written[SRC], e->counters.written[DST] },
+		.guest_read = { e->counters.read[SRC], e->counters.read[DST] },
+		.pending_writes = e->pending,
+		.held_writes = engine_held_writes(e),
+		.delayed_writes = e->counters.delayed_writes,
+		.threshold = e->threshold,
+		.depth = c->depth,
+		.rate = m->rate,
+		.rate_limit = c->pacer.rate,
+		.eta_s = -1,
+		.held_ns = m->state == MIGRATION_COMPLETED ? (int64_t)m->held_ns : -1,
+		.map_memory = validity_memory(e->map),
+	};
+	if (m->state == MIGRATION_COMPLETED)
+		s->valid = s->total;
+	for (unsigned i = 0; i < c->bad_runs; i++)
+		s->bad_sectors += c->bad[i].count;
+	if (m->rate && !s->pause && !migration_over(m))
+		s->eta_s = (int64_t)((s->total - s->valid) / m->rate);
+	status_error(m, s);
+}
+
+/* --- making and ending it ------------------------------------------------- */
+
+int
+migration_init(struct migration *m, const struct migration_config *config)
+{
+	bool back = config->state == MIGRATION_ROLLING_BACK;
+	const struct engine_config engine = {
+		.disk = { config->disk[SRC], config->disk[DST] },
+		.map = config->map,
+		.chunk = config->chunk,
+		.row = back ? strategy_rollback() : strategy_row(config->strategy),
+		.threshold = config->threshold,
+		.now_ns = now,
+		.after_run = pump,
+		.ctx = m,
+	};
+	int err;
+
+	*m = (struct migration){
+		.state = config->state,
+		.strategy = config->strategy,
+		.auto_complete = config->auto_complete,
+		.paused = config->paused,
+		.stopping = true,
+		.wake_ns = UINT64_MAX,
+		.now_ns = config->now_ns,
+		.wake_at = config->wake_at,
+		.ended = config->ended,
+		.ctx = config->ctx,
+	};
+	err = engine_init(&m->engine, &engine);
+	if (err)
+		return err;
+	copier_init(&m->copier, &(struct copier_config){
+					.engine = &m->engine,
+					.depth = config->depth,
+					.align = config->align,
+					.pristine = config->pristine,
+					.rate = config->rate,
+					.counters = config->counters,
+				});
+	if (back)
+		copier_turn(&m->copier, SRC);
+	m->rate_bytes = config->counters.copied + config->counters.zero;
+	m->rate_ns = m->now_ns(m->ctx);
+	return 0;
+}
+
+void
+migration_start(struct migration *m)
+{
+	m->stopping = false;
+	go(m);
+}
+
+void
+migration_release(struct migration *m)
+{
+	copier_release(&m->copier);
+	engine_release(&m->engine);
+}

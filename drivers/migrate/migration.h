@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * migration.h - the life of a migration
+ *
+ *   copying -> synchronised -> completing -> completed
+ *      \____________\______________\-> rolling-back -> cancelled
+ *
+ * "Paused" is not a state but a reason for which the copier does not go on; the
+ * guest always does. What is completed or cancelled serves from one disk alone,
+ * without looking at the other, until whoever embeds it takes that disk back.
+ *
+ * This is the engine's outer face: a plugin or a simulator talks to nothing
+ * below it but the two disks and the map that it hands in.
+ */
+#ifndef MIGRATE_MIGRATION_H
+#define MIGRATE_MIGRATION_H
+
+#include "copier.h"
+#include "engine.h"
+
+enum migration_state {
+	MIGRATION_COPYING,
+	MIGRATION_SYNCHRONISED,
+	MIGRATION_COMPLETING, /* the guest's writes are held */
+	MIGRATION_ROLLING_BACK,
+	MIGRATION_COMPLETED,
+	MIGRATION_CANCELLED,
+	MIGRATION_STATES
+};
+
+/* Why the copier rests; in the order in which they are reported. */
+enum migration_pause {
+	PAUSE_NONE,
+	PAUSE_OPERATOR,
+	PAUSE_NO_SPACE,
+	PAUSE_STALLED,
+	PAUSE_WRITE_ERRORS,
+	PAUSE_READ_ERRORS,
+	PAUSE_BAD_SECTORS,
+	PAUSES
+};
+
+struct migration_config {
+	struct disk *disk[SIDES]; /* the destination may be the larger one */
+	struct validity *map;	  /* the migration's from now on */
+	enum strategy strategy;
+	enum migration_state state; /* copying, or rolling-back to resume that */
+	uint32_t chunk;	    /* sectors, a power of two, 128 (64 KiB) .. 32768 (16 MiB) */
+	uint32_t threshold; /* pending mirrored writes */
+	unsigned depth;	    /* chunks copied at once, 1 .. COPIER_MAX_DEPTH */
+	uint64_t rate;	    /* bytes a second; 0: no limit */
+	uint32_t align;	    /* sectors: the larger of the disks' logical sectors */
+	bool auto_complete;
+	bool paused;
+	bool pristine; /* the destination reads as zeroes and was never written */
+	struct copier_counters counters;
+
+	uint64_t (*now_ns)(void *ctx);
+	/* migration_tick() is wanted at that time, besides once a second. */
+	void (*wake_at)(void *ctx, uint64_t ns);
+	/* It is completed or cancelled. Called once, from inside the engine. */
+	void (*ended)(void *ctx);
+	void *ctx;
+};
+
+struct migration {
+	struct engine engine;
+	struct copier copier;
+	enum migration_state state;
+	enum strategy strategy;
+	const struct strategy_row *next_row; /* once the guest's writes have drained */
+	bool auto_complete;
+	bool completing; /* asked for, or automatic */
+	bool paused;
+	bool stopping;
+	bool flushing;	      /* completion's flush of the destination is under way */
+	bool flush_ignored;   /* ... and belongs to a completion that was given up */
+	bool source_flushing; /* rollback's */
+	int error;	      /* -errno of a completion or rollback that failed */
+	uint64_t hold_began_ns;
+	uint64_t held_ns; /* how long completion held the guest's writes */
+	uint64_t rate_ns; /* when progress was last looked at */
+	uint64_t rate_bytes;
+	uint64_t rate; /* bytes a second, smoothed */
+	uint64_t wake_ns;
+	void (*wake_at)(void *ctx, uint64_t ns);
+	void (*ended)(void *ctx);
+	uint64_t (*now_ns)(void *ctx);
+	void *ctx;
+};
+
+/* What there is to know; all of it derived. Bytes, unless the name says so. */
+struct migration_status {
+	enum migration_state state;
+	enum migration_pause pause;
+	enum strategy strategy;
+	uint64_t total;
+	uint64_t valid; /* on the side that is being made valid */
+	struct copier_counters copier;
+	uint64_t guest_written[SIDES];
+	uint64_t guest_read[SIDES];
+	unsigned pending_writes;
+	unsigned held_writes;
+	uint64_t delayed_writes;
+	uint32_t threshold;
+	unsigned depth;
+	uint64_t rate;	     /* a second */
+	uint64_t rate_limit; /* a second */
+	int64_t eta_s;	     /* -1: not known */
+	int64_t held_ns;     /* -1: not completed yet */
+	uint64_t bad_sectors;
+	size_t map_memory;
+	int error; /* -errno */
+	enum side error_side;
+};
+
+/* 0 or -ENOMEM; m is the caller's memory. The map is taken in either case. */
+int migration_init(struct migration *m, const struct migration_config *config);
+/* Frees what init made; nothing is in flight or held. */
+void migration_release(struct migration *m);
+
+/* Starts, once init has succeeded and the host is ready for callbacks. */
+void migration_start(struct migration *m);
+void migration_guest(struct migration *m, struct guest_io *g);
+/* To be called once a second, and when wake_at asked for it. */
+void migration_tick(struct migration *m);
+
+/*
+ * The operator's commands: 0, or -EBUSY if the state does not allow it, or
+ * -EALREADY if it is so. migration_resume also tries again what stopped it.
+ */
+int migration_pause(struct migration *m);
+int migration_resume(struct migration *m);
+int migration_set_strategy(struct migration *m, enum strategy strategy);
+int migration_set_threshold(struct migration *m, uint32_t threshold);
+int migration_set_rate(struct migration *m, uint64_t bytes_per_s);
+int migration_set_depth(struct migration *m, unsigned depth);
+int migration_set_auto(struct migration *m, bool auto_complete);
+int migration_complete(struct migration *m);
+int migration_cancel(struct migration *m);
+
+/* No more copies are started. When migration_quiet(), it can be released. */
+void migration_stop(struct migration *m);
+bool migration_quiet(const struct migration *m);
+
+static inline bool
+migration_over(const struct migration *m)
+{
+	return m->state == MIGRATION_COMPLETED || m->state == MIGRATION_CANCELLED;
+}
+
+void migration_get_status(const struct migration *m, struct migration_status *status);
+
+/* "copying", "synchronised", ...; "operator", "no-space", ..., "" for none. */
+const char *migration_state_name(enum migration_state state);
+int migration_state_find(const char *name); /* or -1 */
+const char *migration_pause_name(enum migration_pause pause);
+
+#endif

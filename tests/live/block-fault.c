@@ -30,6 +30,7 @@
 #include "tapdisk-interface.h"
 #include "tapdisk-image.h"
 #include "tapdisk-server.h"
+#include "timeout-math.h"
 
 #define RULES	 16
 #define ANY	 TD_OPS_END
@@ -287,8 +288,7 @@ fault_hold(struct fault_request *req, uint64_t due)
 
 	req->due = due;
 	if (list_empty(&fault->held))
-		tapdisk_server_event_set_timeout(fault->timer,
-						 (struct timeval){ .tv_usec = TICK_US });
+		tapdisk_server_event_set_timeout(fault->timer, TV_USECS(TICK_US));
 	list_add_tail(&req->next, &fault->held);
 }
 
@@ -351,9 +351,8 @@ fault_tick(event_id_t id, char mode, void *private)
 			list_add_tail(&req->next, &fault->held);
 	}
 
-	tapdisk_server_event_set_timeout(
-		fault->timer,
-		list_empty(&fault->held) ? TV_INF : (struct timeval){ .tv_usec = TICK_US });
+	tapdisk_server_event_set_timeout(fault->timer,
+					 list_empty(&fault->held) ? TV_INF : TV_USECS(TICK_US));
 }
 
 /* --- the driver ------------------------------------------------------------- */

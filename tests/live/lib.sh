@@ -1,44 +1,41 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 #
-# lib.sh - what the live tests share: TAP, a private directory, disks, a guest
+# lib.sh - what the live tests share: TAP, and a guest
 #
-# A test sources this, says what it expects with ok/is/like/refuses, and ends
-# with done_testing. Everything it makes is under $T; every process it starts is
-# in $started, and both are gone when it ends. Nothing is asserted about time:
-# wait_for polls a condition, with a bound that only a hang reaches.
+# A test sources this, says what it expects with ok, is, like, above, refuses,
+# and ends with done_testing. Nothing is asserted about time: wait_for polls a
+# condition, with a bound that only a hang reaches.
 
-set -u
-BUILD=$(realpath "${BUILD:-build}")
-# Unix socket paths are short, so $T must be; tmpfs knows no O_DIRECT.
-T=$(mktemp -d /var/tmp/tm.XXXXXX)
-export BLKTAP_RUN_DIR=$T/run TAPMIGRATE_STATE_DIR=$T/state
-export TAPDISK=$BUILD/tests/tapdisk
-mkdir -p "$BLKTAP_RUN_DIR" "$TAPMIGRATE_STATE_DIR"
-cd "$T" || exit 1
+TAPDISK=$(realpath "${BUILD:-build}")/tests/tapdisk # has the drivers made for tests
+# shellcheck source-path=SCRIPTDIR/.. source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 SEED=${SEED:-$((RANDOM * 32768 + RANDOM))}
-PATIENCE=60 # seconds until a condition that never comes is called a failure
+echo "# SEED=$SEED"
 
 # --- TAP ----------------------------------------------------------------------
 
 tests=0
 failures=0
-started=()
 
 say() {
 	printf '# %s\n' "$@"
 }
 
-verdict() { # 0|1 NAME
+verdict() { # 0|other NAME
 	tests=$((tests + 1))
 	if [ "$1" = 0 ]; then
 		echo "ok $tests - $2"
 	else
 		failures=$((failures + 1))
 		echo "not ok $tests - $2"
+		return 1
 	fi
-	return "$1"
+}
+
+quote() {
+	sed '2,$s/^/# /' <<<"$1"
 }
 
 ok() { # NAME COMMAND...: the command succeeds
@@ -46,58 +43,37 @@ ok() { # NAME COMMAND...: the command succeeds
 	shift
 	"$@" >"$T/said" 2>&1 # not in a subshell: it may set variables
 	status=$?
-	verdict $status "$name" || say "exit $status: $*" "$(head -40 "$T/said" | quote)"
-}
-
-quote() {
-	sed '2,$s/^/# /'
+	verdict $status "$name" || say "exit $status: $*" "$(quote "$(head -40 "$T/said")")"
 }
 
 is() { # GOT EXPECTED NAME
-	if [ "$1" = "$2" ]; then
-		verdict 0 "$3"
-	else
-		verdict 1 "$3" || say "got:      $1" "expected: $2"
-	fi
+	[ "$1" = "$2" ]
+	verdict $? "$3" || say "got:      $(quote "$1")" "expected: $2"
 }
 
 like() { # GOT REGEX NAME
-	if [[ $1 =~ $2 ]]; then
-		verdict 0 "$3"
-	else
-		verdict 1 "$3" || say "got:    ${1//$'\n'/$'\n# '}" "wanted: $2"
-	fi
+	[[ $1 =~ $2 ]]
+	verdict $? "$3" || say "got:    $(quote "$1")" "wanted: $2"
 }
 
 above() { # GOT BOUND NAME: both numbers
-	if [ "$1" -gt "$2" ] 2>/dev/null; then
-		verdict 0 "$3"
-	else
-		verdict 1 "$3" || say "got $1, wanted more than $2"
-	fi
+	[ "$1" -gt "$2" ]
+	verdict $? "$3" || say "got $1, wanted more than $2"
 }
 
-refuses() { # NAME REGEX COMMAND...: it fails, and its words match
-	local name=$1 wanted=$2 output status
+refuses() { # NAME REGEX COMMAND...: it fails, by itself, and its words match
+	local name=$1 wanted=$2 said status
 	shift 2
-	output=$("$@" 2>&1 </dev/null)
+	said=$("$@" 2>&1 </dev/null)
 	status=$?
-	if [ $status != 0 ] && [ $status -lt 128 ] && [[ $output =~ $wanted ]]; then
-		verdict 0 "$name"
-	else
-		verdict 1 "$name" || say "exit $status: $*" "said:   ${output//$'\n'/$'\n# '}" "wanted: $wanted"
-	fi
+	[ $status != 0 ] && [ $status -lt 128 ] && [[ $said =~ $wanted ]]
+	verdict $? "$name" || say "exit $status: $*" "said:   $(quote "$said")" "wanted: $wanted"
 }
 
 done_testing() {
 	echo "1..$tests"
 	[ $failures = 0 ]
 	exit
-}
-
-bail_out() {
-	echo "Bail out! $*"
-	exit 1
 }
 
 needs() { # TOOL...: skips the whole test where one is missing
@@ -110,94 +86,11 @@ needs() { # TOOL...: skips the whole test where one is missing
 	done
 }
 
-wait_for() { # COMMAND...: polls until it succeeds
-	local tries=$((PATIENCE * 20))
-	until "$@" >/dev/null 2>&1; do
-		[ $((tries -= 1)) -gt 0 ] || { echo "gave up waiting for: $*"; return 1; }
-		sleep 0.05
-	done
-}
-
-clean_up() {
-	local status=$? process
+at_exit() {
 	[ $failures = 0 ] || say "to repeat: SEED=$SEED $0"
-	for process in "${started[@]}"; do
-		kill -CONT "$process" 2>/dev/null
-		kill -KILL "$process" 2>/dev/null
-		wait "$process" 2>/dev/null
-	done
-	cd / && rm -rf "$T"
-	return $status
-}
-trap clean_up EXIT
-trap 'exit 1' INT TERM HUP
-echo "# SEED=$SEED"
-
-# --- disks --------------------------------------------------------------------
-
-tap() {
-	"$BUILD/tap-ctl" "$@"
 }
 
-new_image() { # FILE SIZE: random contents, and a copy of them that nobody touches
-	head -c "$(numfmt --from=iec "$2")" /dev/urandom >"$1" && cp --sparse=always "$1" "$1.pristine"
-}
-
-# start_disk TYPE:NAME [create options]: a tapdisk with one VBD, open.
-# Sets pid, minor, and uri, where it is served over NBD.
-start_disk() {
-	local marker
-	marker=$(tap create -a "$@") || bail_out "tap-ctl create -a $* failed"
-	minor=${marker##*/tapdisk-}
-	pid=$(tap list -m "$minor" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')
-	[ -n "$pid" ] || bail_out "tap-ctl list does not show minor $minor"
-	started+=("$pid")
-	# shellcheck disable=SC2034 # for the test
-	uri="nbd+unix:///?socket=$BLKTAP_RUN_DIR/nbd$pid.$minor"
-}
-
-stop_disk() {
-	tap destroy -p "$pid" -m "$minor" && wait_for gone "$pid"
-}
-
-gone() { # PID
-	! kill -0 "$1" 2>/dev/null
-}
-
-runs_on() { # TYPE:NAME: what the running VBD is made of
-	[[ "$(tap list -p "$pid" -m "$minor")" == *" args=$1" ]]
-}
-
-same_bytes() { # FILE FILE [from-byte length]
-	if [ $# = 4 ]; then
-		cmp -i "$3" -n "$4" "$1" "$2"
-	else
-		cmp "$1" "$2"
-	fi
-}
-
-# --- migrations of the disk that pid and minor name ---------------------------
-
-mig() { # COMMAND [option...]
-	local command=$1
-	shift
-	tap migrate "$command" -p "$pid" -m "$minor" "$@"
-}
-
-status() { # JQ-FILTER
-	mig status --json | jq -r "$1"
-}
-
-state_is() { # STATE...: one of these
-	local state
-	state=$(status .state) && [[ " $* " == *" $state "* ]]
-}
-
-holds() { # JQ-FILTER: true of the status
-	[ "$(status "$1")" = true ]
-}
-
-# --- the guest ----------------------------------------------------------------
+# --- a disk and its guest ----------------------------------------------------------------
 #
 # fio over NBD, in passes. A pass writes an eighth of the disk's blocks, at random
 # and over two connections, and reads them back. What it writes depends on the
@@ -209,8 +102,20 @@ passes=$T/passes
 : >"$passes"
 guest_bs=(--bs=4k) # a test of odd sizes sets something else
 
+# A disk of random contents on src, whose guest has not written anything yet.
+fresh_disk() { # BYTES
+	head -c "$1" /dev/urandom >src
+	cp src pristine
+	: >"$passes"
+	start_disk "aio:$T/src"
+}
+
+disk_is() { # FILE: it holds what the guest wrote over the fresh disk
+	replay pristine && cmp pristine "$1"
+}
+
 pass_jobs() { # NUMBER BYTES: what the pass does
-	local half=$(($2 / 8192 * 4096))
+	local half=$(($2 / 2 & ~4095))
 	printf '%s\n' --randseed=$((SEED + $1)) --verify=pattern \
 		--verify_pattern="$(printf '0x%08x%%o' $((0x10000000 + $1)))" \
 		--rw=randwrite "${guest_bs[@]}" --io_size=$((half / 8)) --verify_state_save=0 \

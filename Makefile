@@ -84,8 +84,13 @@ $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $$(call links,%.c) $(BUILD)/libmigrate.a
 	$(link_test)
 
 # tests/live/block-x.c: drivers that only the tapdisk of the live tests has.
-$(BUILD)/tests/tapdisk: $(TAPDISK_OBJ) $(call obj,$(wildcard tests/live/block-*.c)) \
-		$(BUILD)/libmigrate.a
+$(BUILD)/obj/tests/tapdisk-disktype.o: drivers/tapdisk-disktype.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -DTAPDISK_TEST_DRIVERS -c -o $@ $<
+
+$(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o,$(TAPDISK_OBJ)) \
+		$(BUILD)/obj/tests/tapdisk-disktype.o \
+		$(call obj,$(wildcard tests/live/block-*.c)) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 

@@ -97,159 +97,158 @@ lanes_change(uint64_t *words, uint64_t from, uint64_t to, const side_mask *becom
 	}
 }
 
-/* --- pools: objects of one size, numbered, carved from blocks ------------------ */
+/* --- slabs: objects of one size, numbered, 64 KiB at a time ---------------- */
 
-#define POOL_BLOCK_BYTES 65536u
-#define POOL_END	 UINT32_MAX
+#define SLAB_BYTES 65536u
+#define SLAB_END   UINT32_MAX
 
-struct block {
+struct slab {
 	struct list_head roomy; /* linked while an object is free */
-	uint32_t slot;		/* of the pool's table */
+	uint32_t slot;		/* in the table of slabs */
 	uint32_t used;
-	uint32_t first_free; /* whose first bytes name the next; POOL_END ends it */
+	uint32_t first_free; /* whose first bytes name the next; SLAB_END ends it */
 	_Alignas(64) unsigned char objects[];
 };
 
-struct pool {
+struct slabs {
 	unsigned int object_shift;
 	unsigned int promise; /* objects that one reservation promises */
 	uint64_t promised;    /* to all of them */
 	uint64_t free;
-	uint64_t block_count;
-	struct block **blocks;	  /* NULL: a slot without block */
-	uint32_t slots, low_slot; /* no slot below low_slot is without block */
+	uint64_t count;
+	struct slab **table;	  /* NULL: an empty slot */
+	uint32_t slots, low_slot; /* no slot below low_slot is empty */
 	struct list_head roomy;
 };
 
 static uint32_t
-pool_per_block(const struct pool *p)
+slabs_capacity(const struct slabs *s)
 {
-	return POOL_BLOCK_BYTES >> p->object_shift;
+	return SLAB_BYTES >> s->object_shift;
 }
 
 static void *
-block_object(const struct pool *p, struct block *b, uint32_t index)
+slab_object(const struct slabs *s, struct slab *slab, uint32_t index)
 {
-	return b->objects + ((size_t)index << p->object_shift);
+	return slab->objects + ((size_t)index << s->object_shift);
 }
 
 static void *
-pool_object(const struct pool *p, uint32_t number)
+slabs_object(const struct slabs *s, uint32_t number)
 {
-	uint32_t per_block = pool_per_block(p);
+	uint32_t capacity = slabs_capacity(s);
 
-	return block_object(p, p->blocks[number / per_block], number % per_block);
+	return slab_object(s, s->table[number / capacity], number % capacity);
 }
 
 static void
-pool_init(struct pool *p, size_t object_bytes, unsigned int promise)
+slabs_init(struct slabs *s, size_t object_bytes, unsigned int promise)
 {
-	*p = (struct pool){ .object_shift = (unsigned int)__builtin_ctzl(object_bytes),
-			    .promise = promise };
-	INIT_LIST_HEAD(&p->roomy);
+	*s = (struct slabs){ .object_shift = (unsigned int)__builtin_ctzl(object_bytes),
+			     .promise = promise };
+	INIT_LIST_HEAD(&s->roomy);
 }
 
 static void
-pool_destroy(struct pool *p)
+slabs_destroy(struct slabs *s)
 {
-	for (uint32_t i = 0; i < p->slots; i++)
-		free(p->blocks[i]);
-	free(p->blocks);
+	for (uint32_t i = 0; i < s->slots; i++)
+		free(s->table[i]);
+	free(s->table);
 }
 
-/* A slot without block, its number in p->low_slot. 0 or -ENOMEM. */
+/* An empty slot, its number in s->low_slot. 0 or -ENOMEM. */
 static int
-pool_find_slot(struct pool *p)
+slabs_find_slot(struct slabs *s)
 {
-	uint32_t slots = MAX(16, 2 * p->slots);
-	struct block **blocks;
+	uint32_t slots = MAX(16, 2 * s->slots);
+	struct slab **table;
 
-	while (p->low_slot < p->slots && p->blocks[p->low_slot])
-		p->low_slot++;
-	if (p->low_slot < p->slots)
+	while (s->low_slot < s->slots && s->table[s->low_slot])
+		s->low_slot++;
+	if (s->low_slot < s->slots)
 		return 0;
-	blocks = realloc(p->blocks, slots * sizeof(*blocks));
-	if (!blocks)
+	table = realloc(s->table, slots * sizeof(*table));
+	if (!table)
 		return -ENOMEM;
-	memset(blocks + p->slots, 0, (slots - p->slots) * sizeof(*blocks));
-	p->blocks = blocks;
-	p->slots = slots;
+	memset(table + s->slots, 0, (slots - s->slots) * sizeof(*table));
+	s->table = table;
+	s->slots = slots;
 	return 0;
 }
 
 static int
-pool_grow(struct pool *p)
+slabs_grow(struct slabs *s)
 {
-	uint32_t per_block = pool_per_block(p);
-	struct block *b;
+	uint32_t capacity = slabs_capacity(s);
+	struct slab *slab;
 
-	if (pool_find_slot(p))
+	if (slabs_find_slot(s))
 		return -ENOMEM;
-	b = aligned_alloc(_Alignof(struct block), sizeof(*b) + POOL_BLOCK_BYTES);
-	if (!b)
+	slab = aligned_alloc(_Alignof(struct slab), sizeof(*slab) + SLAB_BYTES);
+	if (!slab)
 		return -ENOMEM;
-	b->slot = p->low_slot;
-	b->used = 0;
-	b->first_free = POOL_END;
-	for (uint32_t i = per_block; i-- > 0; b->first_free = i)
-		*(uint32_t *)block_object(p, b, i) = b->first_free;
-	p->blocks[b->slot] = b;
-	list_add_tail(&b->roomy, &p->roomy);
-	p->free += per_block;
-	p->block_count++;
+	slab->slot = s->low_slot;
+	slab->used = 0;
+	slab->first_free = SLAB_END;
+	for (uint32_t i = capacity; i-- > 0; slab->first_free = i)
+		*(uint32_t *)slab_object(s, slab, i) = slab->first_free;
+	s->table[slab->slot] = slab;
+	list_add_tail(&slab->roomy, &s->roomy);
+	s->free += capacity;
+	s->count++;
 	return 0;
 }
 
 static void
-pool_release(struct pool *p, struct block *b)
+slabs_release(struct slabs *s, struct slab *slab)
 {
-	list_del(&b->roomy);
-	p->blocks[b->slot] = NULL;
-	p->low_slot = MIN(p->low_slot, b->slot);
-	p->free -= pool_per_block(p);
-	p->block_count--;
-	free(b);
+	list_del(&slab->roomy);
+	s->table[slab->slot] = NULL;
+	s->low_slot = MIN(s->low_slot, slab->slot);
+	s->free -= slabs_capacity(s);
+	s->count--;
+	free(slab);
 }
 
 /* The number of an object, its contents undefined. */
 static uint32_t
-pool_take(struct pool *p)
+slabs_take(struct slabs *s)
 {
-	struct block *b = list_entry(p->roomy.next, struct block, roomy);
+	struct slab *slab = list_entry(s->roomy.next, struct slab, roomy);
 	uint32_t index;
 
-	assert(p->free); /* else a change was made without a reservation */
-	index = b->first_free;
-	b->first_free = *(uint32_t *)block_object(p, b, index);
-	if (b->first_free == POOL_END)
-		list_del(&b->roomy);
-	b->used++;
-	p->free--;
-	return b->slot * pool_per_block(p) + index;
+	assert(s->free); /* else a change was made without a reservation */
+	index = slab->first_free;
+	slab->first_free = *(uint32_t *)slab_object(s, slab, index);
+	if (slab->first_free == SLAB_END)
+		list_del(&slab->roomy);
+	slab->used++;
+	s->free--;
+	return slab->slot * slabs_capacity(s) + index;
 }
 
-/* An empty block goes too, unless promised or the only one that is to spare. */
+/* An empty slab goes too, unless promised or the only one that is to spare. */
 static void
-pool_give(struct pool *p, uint32_t number)
+slabs_give(struct slabs *s, uint32_t number)
 {
-	uint32_t per_block = pool_per_block(p), index = number % per_block;
-	struct block *b = p->blocks[number / per_block];
+	uint32_t capacity = slabs_capacity(s), index = number % capacity;
+	struct slab *slab = s->table[number / capacity];
 
-	if (b->first_free == POOL_END)
-		list_add(&b->roomy, &p->roomy);
-	*(uint32_t *)block_object(p, b, index) = b->first_free;
-	b->first_free = index;
-	b->used--;
-	p->free++;
-	if (!b->used && p->free >= p->promised + 2 * (uint64_t)per_block)
-		pool_release(p, b);
+	if (slab->first_free == SLAB_END)
+		list_add(&slab->roomy, &s->roomy);
+	*(uint32_t *)slab_object(s, slab, index) = slab->first_free;
+	slab->first_free = index;
+	slab->used--;
+	s->free++;
+	if (!slab->used && s->free >= s->promised + 2 * (uint64_t)capacity)
+		slabs_release(s, slab);
 }
 
 static size_t
-pool_memory(const struct pool *p)
+slabs_memory(const struct slabs *s)
 {
-	return p->slots * sizeof(*p->blocks) +
-	       p->block_count * (sizeof(struct block) + POOL_BLOCK_BYTES);
+	return s->slots * sizeof(*s->table) + s->count * (sizeof(struct slab) + SLAB_BYTES);
 }
 
 /* --- leaves ------------------------------------------------------------------ */
@@ -265,8 +264,8 @@ struct validity {
 	uint64_t count[BOTH + 1]; /* of whole chunks: see past_end() */
 	uint64_t *uniform;
 	struct group *groups;
-	struct pool small; /* coarse leaves */
-	struct pool large; /* fine leaves, and the groups' pages */
+	struct slabs small; /* coarse leaves */
+	struct slabs large; /* fine leaves, and the groups' pages */
 };
 
 #define COARSE_BYTES (CHUNK_SECTORS / BLOCK_SECTORS / 4)
@@ -289,7 +288,7 @@ group_of(const struct validity *v, uint64_t chunk)
 static uint32_t *
 leaf_handle(const struct validity *v, uint64_t chunk)
 {
-	uint32_t *page = pool_object(&v->large, group_of(v, chunk)->page);
+	uint32_t *page = slabs_object(&v->large, group_of(v, chunk)->page);
 
 	return &page[chunk % GROUP_CHUNKS];
 }
@@ -300,8 +299,8 @@ leaf_of(const struct validity *v, uint64_t chunk)
 	uint32_t handle = *leaf_handle(v, chunk);
 
 	if (handle & FINE)
-		return (struct leaf){ pool_object(&v->large, handle >> 1), 0 };
-	return (struct leaf){ pool_object(&v->small, handle >> 1), BLOCK_SHIFT };
+		return (struct leaf){ slabs_object(&v->large, handle >> 1), 0 };
+	return (struct leaf){ slabs_object(&v->small, handle >> 1), BLOCK_SHIFT };
 }
 
 static uint64_t
@@ -317,8 +316,8 @@ leaf_create(struct validity *v, uint64_t chunk)
 	struct group *group = group_of(v, chunk);
 
 	if (!group->leaves++)
-		group->page = pool_take(&v->large);
-	*leaf_handle(v, chunk) = pool_take(&v->small) << 1;
+		group->page = slabs_take(&v->large);
+	*leaf_handle(v, chunk) = slabs_take(&v->small) << 1;
 	memset(leaf_of(v, chunk).words, lane_get(v->uniform, chunk) * 0x55, COARSE_BYTES);
 	lane_put(v->uniform, chunk, NO_SIDE);
 }
@@ -330,7 +329,7 @@ leaf_refine(struct validity *v, uint64_t chunk)
 	struct leaf coarse = leaf_of(v, chunk), fine;
 	uint32_t coarse_number = *leaf_handle(v, chunk) >> 1;
 
-	*leaf_handle(v, chunk) = pool_take(&v->large) << 1 | FINE;
+	*leaf_handle(v, chunk) = slabs_take(&v->large) << 1 | FINE;
 	fine = leaf_of(v, chunk);
 	memset(fine.words, 0, FINE_BYTES);
 	for (unsigned int i = 0; i < leaf_lanes(coarse); i++) {
@@ -339,7 +338,7 @@ leaf_refine(struct validity *v, uint64_t chunk)
 		fine.words[i * BLOCK_SECTORS / LANES] |= sectors
 							 << i * BLOCK_SECTORS % LANES * 2;
 	}
-	pool_give(&v->small, coarse_number);
+	slabs_give(&v->small, coarse_number);
 }
 
 /* Returns the leaf of a chunk whose sectors all have that value. */
@@ -349,9 +348,9 @@ leaf_drop(struct validity *v, uint64_t chunk, side_mask value)
 	struct group *group = group_of(v, chunk);
 	uint32_t handle = *leaf_handle(v, chunk);
 
-	pool_give(handle & FINE ? &v->large : &v->small, handle >> 1);
+	slabs_give(handle & FINE ? &v->large : &v->small, handle >> 1);
 	if (!--group->leaves)
-		pool_give(&v->large, group->page);
+		slabs_give(&v->large, group->page);
 	lane_put(v->uniform, chunk, value);
 }
 
@@ -584,8 +583,8 @@ validity_create(uint64_t sectors, side_mask sides)
 	v->sectors = sectors;
 	v->chunks = (sectors - 1) / CHUNK_SECTORS + 1;
 	v->count[sides] = v->chunks * CHUNK_SECTORS;
-	pool_init(&v->small, COARSE_BYTES, 2);
-	pool_init(&v->large, FINE_BYTES, 4);
+	slabs_init(&v->small, COARSE_BYTES, 2);
+	slabs_init(&v->large, FINE_BYTES, 4);
 	if (v->chunks > MAX_CHUNKS)
 		goto fail;
 	v->uniform = malloc(uniform_words(v) * sizeof(*v->uniform));
@@ -605,8 +604,8 @@ validity_destroy(struct validity *v)
 {
 	if (!v)
 		return;
-	pool_destroy(&v->small);
-	pool_destroy(&v->large);
+	slabs_destroy(&v->small);
+	slabs_destroy(&v->large);
 	free(v->groups);
 	free(v->uniform);
 	free(v);
@@ -615,14 +614,14 @@ validity_destroy(struct validity *v)
 int
 validity_reserve(struct validity *v)
 {
-	struct pool *pools[] = { &v->small, &v->large };
+	struct slabs *slabs[] = { &v->small, &v->large };
 
 	for (int i = 0; i < 2; i++)
-		if (pools[i]->free < pools[i]->promised + pools[i]->promise &&
-		    pool_grow(pools[i]))
+		if (slabs[i]->free < slabs[i]->promised + slabs[i]->promise &&
+		    slabs_grow(slabs[i]))
 			return -ENOMEM;
 	for (int i = 0; i < 2; i++)
-		pools[i]->promised += pools[i]->promise;
+		slabs[i]->promised += slabs[i]->promise;
 	return 0;
 }
 
@@ -638,6 +637,6 @@ size_t
 validity_memory(const struct validity *v)
 {
 	return sizeof(*v) + uniform_words(v) * sizeof(*v->uniform) +
-	       group_count(v) * sizeof(*v->groups) + pool_memory(&v->small) +
-	       pool_memory(&v->large);
+	       group_count(v) * sizeof(*v->groups) + slabs_memory(&v->small) +
+	       slabs_memory(&v->large);
 }

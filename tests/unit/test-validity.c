@@ -227,10 +227,8 @@ check_insides(const struct validity *v)
 		assert_int_equal(v->groups[g].leaves, leaves);
 		large += leaves > 0;
 	}
-	assert_int_equal(v->small.block_count * pool_per_block(&v->small) - v->small.free,
-			 small);
-	assert_int_equal(v->large.block_count * pool_per_block(&v->large) - v->large.free,
-			 large);
+	assert_int_equal(v->small.count * slabs_capacity(&v->small) - v->small.free, small);
+	assert_int_equal(v->large.count * slabs_capacity(&v->large) - v->large.free, large);
 }
 
 /* --- against the array ---------------------------------------------------------- */
@@ -280,7 +278,7 @@ test_changes_of_whole_blocks(void **state)
 
 		seed(s);
 		random_steps(&o, 1000, 4);
-		assert_int_equal(o.v->large.block_count * 128 - o.v->large.free, 1);
+		assert_int_equal(o.v->large.count * 128 - o.v->large.free, 1);
 		oracle_destroy(&o);
 	}
 }
@@ -512,8 +510,26 @@ test_memory_returns_when_leaves_do(void **state)
 	for (uint64_t sector = 0; sector < TIB / 16; sector += CHUNK)
 		set(v, sector, CHUNK, BOTH);
 	check_insides(v);
-	/* A block of each size in reserve, and the tables of blocks. */
+	/* A slab of each size in reserve, and the tables of slabs. */
 	assert_true(validity_memory(v) < rest + 4 * 65536);
+	validity_destroy(v);
+}
+
+static void
+test_coming_and_going_leaves_do_not_pile_up_memory(void **state)
+{
+	struct validity *v = validity_create(TIB / 64, SRC_BIT);
+	size_t after_first = 0;
+
+	for (int round = 0; round < 3; round++) {
+		for (uint64_t sector = 3; sector < TIB / 64; sector += CHUNK)
+			set(v, sector, 1, DST_BIT);
+		for (uint64_t sector = 0; sector < TIB / 64; sector += CHUNK)
+			set(v, sector, CHUNK, SRC_BIT);
+		if (!round)
+			after_first = validity_memory(v);
+		assert_int_equal(validity_memory(v), after_first);
+	}
 	validity_destroy(v);
 }
 
@@ -582,6 +598,35 @@ test_every_reservation_is_good_for_the_worst_change(void **state)
 	validity_destroy(v);
 }
 
+/*
+ * Four slabs with one leaf in each, the rest promised: when those leaves go too,
+ * the slabs must stay.
+ */
+static void
+test_reservations_outlive_the_leaves_beside_them(void **state)
+{
+	const unsigned int capacity = 1024, n = 4 * capacity, promises = n / 2 - 4;
+	struct validity *v = validity_create(2 * n * CHUNK, SRC_BIT);
+
+	for (unsigned int i = 0; i < n; i++)
+		set(v, i * CHUNK + 8, 8, DST_BIT);
+	for (unsigned int i = 0; i < n; i++)
+		if (i % capacity)
+			set(v, i * CHUNK, CHUNK, DST_BIT);
+	for (unsigned int i = 0; i < promises; i++)
+		assert_int_equal(validity_reserve(v), 0);
+	for (unsigned int i = 0; i < n; i += capacity)
+		validity_set(v, i * CHUNK, CHUNK, DST_BIT);
+	allocations_left = 0;
+	for (unsigned int i = 0; i < promises; i++)
+		validity_set(v, 2 * i * CHUNK + CHUNK - 8, 16, BOTH);
+	allocations_left = -1;
+	for (unsigned int i = 0; i < promises; i++)
+		validity_unreserve(v);
+	check_insides(v);
+	validity_destroy(v);
+}
+
 static void
 test_a_reservation_is_no_larger_than_the_worst_change(void **state)
 {
@@ -629,7 +674,7 @@ test_one_reservation_covers_the_parts_of_a_failed_write(void **state)
 	oracle_destroy(&o);
 }
 
-/* A reservation's first time takes a table of blocks and a block for each pool. */
+/* A reservation's first time takes a table and a slab for each size. */
 static void
 test_no_memory_to_reserve_is_said_and_changes_nothing(void **state)
 {
@@ -681,10 +726,12 @@ main(void)
 		cmocka_unit_test(
 			test_an_unaligned_range_without_change_at_its_ends_stays_coarse),
 		cmocka_unit_test(test_memory_returns_when_leaves_do),
+		cmocka_unit_test(test_coming_and_going_leaves_do_not_pile_up_memory),
 		cmocka_unit_test(test_at_rest_a_tib_takes_less_than_a_mib),
 		cmocka_unit_test(test_4_kib_changes_all_over_a_tib_take_at_most_80_mib),
 		cmocka_unit_test(test_sector_changes_all_over_a_tib_would_take_at_most_550_mib),
 		cmocka_unit_test(test_every_reservation_is_good_for_the_worst_change),
+		cmocka_unit_test(test_reservations_outlive_the_leaves_beside_them),
 		cmocka_unit_test(test_a_reservation_is_no_larger_than_the_worst_change),
 		cmocka_unit_test(test_one_reservation_covers_the_parts_of_a_failed_write),
 		cmocka_unit_test(test_no_memory_to_reserve_is_said_and_changes_nothing),

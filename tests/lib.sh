@@ -77,8 +77,12 @@ gone() { # PID
 	! kill -0 "$1" 2>/dev/null
 }
 
-runs_on() { # TYPE:NAME: what the running VBD is made of
-	[[ "$(tap list -p "$pid" -m "$minor")" == *" args=$1" ]]
+disk_args() { # TYPE:NAME that the running VBD is made of
+	tap list -p "$pid" -m "$minor" | sed -n 's/.* args=//p'
+}
+
+runs_on() { # TYPE:NAME
+	[ "$(disk_args)" = "$1" ]
 }
 
 # --- migrations of the disk that pid and minor name ---------------------------

@@ -56,9 +56,9 @@ like() { # GOT REGEX NAME
 	verdict $? "$3" || say "got:    $(quote "$1")" "wanted: $2"
 }
 
-above() { # GOT BOUND NAME: both numbers
+above() { # NUMBER NUMBER NAME: the first is more than the second
 	[ "$1" -gt "$2" ]
-	verdict $? "$3" || say "got $1, wanted more than $2"
+	verdict $? "$3" || say "$1 is not more than $2"
 }
 
 refuses() { # NAME REGEX COMMAND...: it fails, by itself, and its words match
@@ -92,6 +92,24 @@ at_exit() {
 
 # --- a disk and its guest ----------------------------------------------------------------
 #
+# Faults of an image that is opened as fault:$T/faults:PATH; block-fault.c has
+# the words. Without any, it is an ordinary image.
+faults() { # [RULE...]
+	printf '%s\n' "$@" >faults.new && mv faults.new faults
+}
+
+# As mig start, onto any kind of image: a state file by hand, then the disk is
+# paused and resumed from that.
+start_by_hand() { # DESTINATION STRATEGY RATE
+	jq -nc --arg uuid "$(</proc/sys/kernel/random/uuid)" --arg from "$(disk_args)" --arg to "$1" \
+		--arg strategy "$2" --argjson rate "$3" '{format: "tapmigrate-state", version: 1, uuid: $uuid,
+		source: $from, destination: $to, destination_is_zero: false, strategy: $strategy,
+		threshold: 32, rate_mib_s: $rate, chunk: 65536, complete: "manual",
+		state: "new", result: null}' >"$T/$minor.migrate" &&
+		chmod 600 "$T/$minor.migrate" && tap pause -p "$pid" -m "$minor" &&
+		tap unpause -p "$pid" -m "$minor" -a "migrate:$T/$minor.migrate"
+}
+
 # fio over NBD, in passes. A pass writes an eighth of the disk's blocks, at random
 # and over two connections, and reads them back. What it writes depends on the
 # pass's number and the offset only, and the passes are on record, so replay()

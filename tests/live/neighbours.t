@@ -23,7 +23,7 @@ for victim in 1 2 3; do
 	fio --ioengine=nbd --uri="$uri" --rw=randread --bs=64k --iodepth=32 --size=$size --time_based --runtime=60 \
 		--name=victim$victim --output=victim.log &
 	client=$!
-	started+=($client)
+	started+=("$client")
 	guest_goes_on 1
 	kill -KILL $client
 	wait $client 2>/dev/null

@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The destination answers nothing any more. After ten seconds it counts as
+# absent; a cancel or a close ends at once; and if it comes back, the migration
+# goes on.
+. "$(dirname "$0")/lib.sh"
+needs fio jq
+
+size=$((16 << 20))
+
+begin() { # STRATEGY
+	fresh_disk $size
+	truncate -s $size dst
+	faults
+	ok "$1 starts" start_by_hand "fault:$T/faults:$T/dst" "$1" 4
+	guest_start $size
+	guest_goes_on 1
+	faults "stall any"
+}
+
+begin aio
+ok "aio: the stall is noticed" wait_for holds '.state == "paused" and .reason == "stalled"'
+ok "aio: the guest goes on" guest_goes_on 2
+faults
+ok "aio: the migration goes on when the destination does" mig resume
+ok "aio synchronises" wait_for state_is synchronised
+ok "aio completes" mig complete --wait
+ok "aio: the guest saw no error and no wrong data" guest_stop
+stop_disk
+ok "aio: the destination holds exactly what the guest wrote" disk_is dst
+
+begin mirror
+ok "mirror: cancels while the destination is stalled" mig cancel --wait
+ok "mirror: the disk runs on the source" runs_on "aio:$T/src"
+guest_goes_on 1
+ok "mirror: the guest saw no error and no wrong data" guest_stop
+stop_disk
+ok "mirror: the source holds exactly what the guest wrote" disk_is src
+
+begin dbt
+guest_stop
+ok "dbt: the disk can be closed while the destination is stalled" stop_disk
+ok "dbt: the source holds exactly what the guest wrote" disk_is src
+
+done_testing

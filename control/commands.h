@@ -21,5 +21,6 @@ int tap_cli_close(int argc, char **argv);
 int tap_cli_pause(int argc, char **argv);
 int tap_cli_unpause(int argc, char **argv);
 int tap_cli_stats(int argc, char **argv);
+int tap_cli_migrate(int argc, char **argv);
 
 #endif

@@ -6,7 +6,7 @@
 int
 tap_cli_close(int argc, char **argv)
 {
-	int pid, minor, timeout = TAP_CTL_FOREVER;
+	int pid = -1, minor = -1, timeout = TAP_CTL_FOREVER;
 	unsigned int force = 0;
 	const struct cli_option options[] = {
 		CLI_PID(&pid),

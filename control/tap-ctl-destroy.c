@@ -6,7 +6,7 @@
 int
 tap_cli_destroy(int argc, char **argv)
 {
-	int pid, minor, timeout = TAP_CTL_FOREVER;
+	int pid = -1, minor = -1, timeout = TAP_CTL_FOREVER;
 	const struct cli_option options[] = {
 		CLI_PID(&pid),
 		CLI_MINOR(&minor),

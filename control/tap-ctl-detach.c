@@ -6,7 +6,7 @@
 int
 tap_cli_detach(int argc, char **argv)
 {
-	int pid, minor;
+	int pid = -1, minor = -1;
 	const struct cli_option options[] = { CLI_PID(&pid), CLI_MINOR(&minor), CLI_END };
 	int err;
 

@@ -6,7 +6,7 @@
 int
 tap_cli_free(int argc, char **argv)
 {
-	int minor;
+	int minor = -1;
 	const struct cli_option options[] = { CLI_MINOR(&minor), CLI_END };
 	int err;
 

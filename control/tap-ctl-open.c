@@ -32,7 +32,7 @@ tap_cli_open(int argc, char **argv)
 {
 	struct tap_ctl_image image = { 0 };
 	uint8_t key[KEY_MAX + 1];
-	int pid, minor;
+	int pid = -1, minor = -1;
 	const struct cli_option options[] = {
 		CLI_PID(&pid),
 		CLI_MINOR(&minor),

@@ -9,7 +9,7 @@
 int
 tap_cli_stats(int argc, char **argv)
 {
-	int pid, minor;
+	int pid = -1, minor = -1;
 	const struct cli_option options[] = {
 		CLI_PID(&pid),
 		{ .letter = 'm',

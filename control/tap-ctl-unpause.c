@@ -7,7 +7,7 @@ int
 tap_cli_unpause(int argc, char **argv)
 {
 	struct tap_ctl_image image = { 0 };
-	int pid, minor;
+	int pid = -1, minor = -1;
 	const struct cli_option options[] = {
 		CLI_PID(&pid),
 		CLI_MINOR(&minor),

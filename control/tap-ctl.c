@@ -27,6 +27,7 @@ static const struct cli_command commands[] = {
 	{ "pause", tap_cli_pause, "finish a VBD's requests, hold new ones, close its image" },
 	{ "unpause", tap_cli_unpause, "reopen the image, or another, and go on" },
 	{ "stats", tap_cli_stats, "print a VBD's statistics as JSON" },
+	{ "migrate", tap_cli_migrate, "move a running VBD to another image" },
 	{ NULL, NULL, NULL },
 };
 
@@ -43,6 +44,9 @@ main(int argc, char **argv)
 	if (!err)
 		return 0;
 	more = tap_ctl_error();
-	fprintf(stderr, "tap-ctl: %s%s%s\n", strerror(-err), *more ? ": " : "", more);
+	if (*more && strcmp(more, strerror(-err)))
+		fprintf(stderr, "tap-ctl: %s: %s\n", strerror(-err), more);
+	else
+		fprintf(stderr, "tap-ctl: %s\n", strerror(-err));
 	return -err;
 }

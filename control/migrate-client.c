@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "migrate-client.h"
+#include "migrate-state.h"
+
+#define UUID_LENGTH 36
+
+/* Whether vbd answers the description, and is worth being asked about. */
+static bool
+matches(const tap_list_t *vbd, int pid, int minor)
+{
+	return vbd->minor == minor && vbd->pid >= 0 && (pid < 0 || vbd->pid == pid);
+}
+
+static int
+check_vbd(const tap_list_t *vbd, int minor)
+{
+	if (vbd->error)
+		return tap_ctl_fail(vbd->error,
+				    "tapdisk %d, which has minor %d, does not answer", vbd->pid,
+				    minor);
+	if (!vbd->type)
+		return tap_ctl_fail(-ENOENT, "minor %d has no image open", minor);
+	return 0;
+}
+
+int
+migrate_find_vbd(int pid, int minor, tap_list_t *vbd)
+{
+	tap_list_t *entry, *found = NULL;
+	struct list_head list;
+	int err;
+
+	INIT_LIST_HEAD(&list);
+	err = pid >= 0 ? tap_ctl_list_pid(pid, &list) : tap_ctl_list(&list);
+	if (err)
+		return err;
+	list_for_each_entry(entry, &list, entry) {
+		if (!matches(entry, pid, minor))
+			continue;
+		if (found) {
+			err = tap_ctl_fail(
+				-EINVAL,
+				"tapdisks %d and %d both have minor %d: say which with -p",
+				found->pid, entry->pid, minor);
+			goto out;
+		}
+		found = entry;
+	}
+	if (!found)
+		err = tap_ctl_fail(-ENOENT,
+				   "no tapdisk has minor %d; tap-ctl list shows what there is",
+				   minor);
+	else
+		err = check_vbd(found, minor);
+	if (err)
+		goto out;
+	*vbd = *found;
+	found->type = found->path = NULL;
+out:
+	tap_ctl_list_free(&list);
+	return err;
+}
+
+/* uuid becomes a file name: it must look like one. */
+static bool
+is_uuid(const char *uuid)
+{
+	return uuid && strlen(uuid) == UUID_LENGTH &&
+	       strspn(uuid, "0123456789abcdefABCDEF-") == UUID_LENGTH;
+}
+
+int
+migrate_connect_state(struct migrate_client *client, const char *state_file)
+{
+	char path[TAP_CTL_PATH], why[256];
+	json_t *settings = NULL;
+	const char *uuid;
+	int err;
+
+	client->fd = -1;
+	client->ended = false;
+	client->have = client->used = 0;
+	err = migrate_state_load(state_file, &settings, why, sizeof(why));
+	if (err)
+		return tap_ctl_fail(err, "%s", why);
+	uuid = json_string_value(json_object_get(settings, "uuid"));
+	err = is_uuid(uuid) ? tap_ctl_path(path, "migrate-%s", uuid)
+			    : tap_ctl_fail(-EINVAL, "%s: no uuid", state_file);
+	json_decref(settings);
+	if (err)
+		return err;
+	client->fd = tap_ctl_connect(path);
+	return client->fd < 0 ? client->fd : 0;
+}
+
+int
+migrate_connect(struct migrate_client *client, int pid, int minor)
+{
+	tap_list_t vbd;
+	int err;
+
+	client->fd = -1;
+	err = migrate_find_vbd(pid, minor, &vbd);
+	if (err)
+		return err;
+	if (strcmp(vbd.type, MIGRATE_TYPE))
+		err = tap_ctl_fail(-ENOENT, "no migration under way: minor %d is %s:%s", minor,
+				   vbd.type, vbd.path);
+	else
+		err = migrate_connect_state(client, vbd.path);
+	free(vbd.type);
+	free(vbd.path);
+	return err;
+}
+
+void
+migrate_close(struct migrate_client *client)
+{
+	if (client->fd >= 0)
+		close(client->fd);
+	client->fd = -1;
+}
+
+/* The next line as an object, a new reference. */
+static int
+read_line(struct migrate_client *client, int64_t deadline, json_t **object)
+{
+	char *newline;
+	ssize_t n;
+	int err;
+
+	memmove(client->line, client->line + client->used, client->have - client->used);
+	client->have -= client->used;
+	client->used = 0;
+	while (!(newline = memchr(client->line, '\n', client->have))) {
+		if (client->have == sizeof(client->line))
+			return tap_ctl_fail(-EPROTO, "the migration's answer is too long");
+		err = tap_ctl_wait(client->fd, POLLIN, deadline);
+		if (err)
+			return tap_ctl_fail(err, "the migration does not answer");
+		n = recv(client->fd, client->line + client->have,
+			 sizeof(client->line) - client->have, 0);
+		if (n == 0 || (n < 0 && errno == ECONNRESET))
+			return tap_ctl_fail(-ECONNRESET, "the tapdisk hung up: has it died?");
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return tap_ctl_fail(-errno, "reading the migration's answer");
+		client->have += n > 0 ? n : 0;
+	}
+	*newline = '\0';
+	client->used = newline + 1 - client->line;
+	*object = json_loads(client->line, 0, NULL);
+	if (!json_is_object(*object)) {
+		json_decref(*object);
+		return tap_ctl_fail(-EPROTO, "the migration answered \"%.80s\"", client->line);
+	}
+	return 0;
+}
+
+static int
+take_status(struct migrate_client *client, json_t *answer, json_t **status)
+{
+	const char *message = "it does not say why";
+	int number = EPROTO;
+
+	client->ended = json_is_true(json_object_get(answer, "final"));
+	*status = json_object_get(answer, "status");
+	if (json_is_object(*status)) {
+		json_incref(*status);
+		return 0;
+	}
+	json_unpack(answer, "{s:{s:i, s:s}}", "error", "errno", &number, "message", &message);
+	if (number <= 0 || number > 4095)
+		number = EPROTO;
+	return tap_ctl_fail(-number, "%s", message);
+}
+
+json_t *
+migrate_request(const char *command)
+{
+	return json_pack("{s:s}", "command", command);
+}
+
+static int
+send_line(struct migrate_client *client, const json_t *request, int64_t deadline)
+{
+	char text[1024];
+	size_t size, sent = 0;
+	ssize_t n;
+	int err;
+
+	size = json_dumpb(request, text, sizeof(text) - 1, JSON_COMPACT);
+	if (!size || size > sizeof(text) - 1)
+		return -ENOMEM;
+	text[size++] = '\n';
+	while (sent < size) {
+		n = send(client->fd, text + sent, size - sent, MSG_NOSIGNAL);
+		if (n < 0 && errno == EAGAIN) {
+			err = tap_ctl_wait(client->fd, POLLOUT, deadline);
+			if (err)
+				return tap_ctl_fail(err, "the migration takes no requests");
+		} else if (n < 0 && errno != EINTR) {
+			return tap_ctl_fail(-errno, "the tapdisk hung up: has it died?");
+		}
+		sent += n > 0 ? n : 0;
+	}
+	return 0;
+}
+
+int
+migrate_call(struct migrate_client *client, json_t *request, json_t **status)
+{
+	const int64_t deadline = tap_ctl_now() + MIGRATE_TIMEOUT_MS;
+	json_t *answer = NULL;
+	int err, sent;
+
+	sent = send_line(client, request, deadline);
+	json_decref(request);
+	/* It may have ended before it took the request: then its last words are there. */
+	err = read_line(client, deadline, &answer);
+	if (err)
+		return sent ? sent : err;
+	err = take_status(client, answer, status);
+	json_decref(answer);
+	return err;
+}

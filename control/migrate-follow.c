@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "migrate-follow.h"
+
+#define POLL_MS	  200
+#define LINE_MS	  5000 /* between lines that say the same percentage */
+#define BAR_WIDTH 30
+#define GO_ON	  MIGRATE_GO_ON
+
+/* What a state means to somebody with a goal: GO_ON, 0 or -errno. */
+static const struct {
+	const char *state;
+	int result[GOALS]; /* in the order of enum goal */
+} meanings[] = {
+	{ "copying", { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
+	{ "synchronised", { GO_ON, GO_ON, 0, GO_ON, GO_ON } },
+	{ "completing", { GO_ON, GO_ON, 0, GO_ON, GO_ON } },
+	{ "completed", { -ENOENT, 0, 0, 0, -EALREADY } },
+	{ "paused", { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
+	{ "rolling-back", { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
+	{ "cancelled", { -ENOENT, 0, -ECANCELED, -ECANCELED, 0 } },
+};
+
+/* Reasons for a pause that only the operator can end. */
+static const struct {
+	const char *reason;
+	int err;
+	const char *advice;
+} obstacles[] = {
+	{ "no-space", -ENOSPC, "make room, then tap-ctl migrate resume; or cancel" },
+	{ "destination-errors", -EIO,
+	  "mend the destination, then tap-ctl migrate resume; or cancel" },
+	{ "source-errors", -EIO, "mend the source, then tap-ctl migrate resume; or cancel" },
+	{ "bad-sectors", -EIO, "tap-ctl migrate complete goes on without them; or cancel" },
+	{ "stalled", -ETIMEDOUT, "it goes on when the disk answers; or cancel" },
+};
+
+static const char *
+text_of(const json_t *status, const char *key)
+{
+	const char *text = json_string_value(json_object_get(status, key));
+
+	return text ? text : "";
+}
+
+static double
+number_of(const json_t *status, const char *key)
+{
+	return json_number_value(json_object_get(status, key));
+}
+
+/* The value at status.outer.key, a count of bytes, for people. */
+static const char *
+bytes_of(const json_t *status, const char *outer, const char *key, char text[16])
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
+	double n = number_of(outer ? json_object_get(status, outer) : status, key);
+	size_t unit = 0;
+
+	while (n >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		n /= 1024;
+		unit++;
+	}
+	snprintf(text, 16, unit ? "%.1f %s" : "%.0f %s", n, units[unit]);
+	return text;
+}
+
+/* Seconds as h:mm:ss; what is not known as "unknown". */
+static const char *
+time_of(const json_t *status, const char *key, char text[32])
+{
+	const json_t *value = json_object_get(status, key);
+	long s = (long)json_number_value(value);
+
+	if (!json_is_number(value))
+		return "unknown";
+	if (s >= 3600)
+		snprintf(text, 32, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+	else
+		snprintf(text, 32, "%ld:%02ld", s / 60, s % 60);
+	return text;
+}
+
+/* How much is valid where it is to be, in percent. 100 only when all is. */
+static double
+percent_of(const json_t *status)
+{
+	const json_t *bytes = json_object_get(status, "bytes");
+	double total = number_of(bytes, "total"), valid = number_of(bytes, "valid");
+
+	if (total <= 0 || valid >= total)
+		return 100;
+	return (double)(long)(1000 * valid / total) / 10;
+}
+
+static void
+print_traffic(const json_t *status, const char *side)
+{
+	const json_t *written = json_object_get(status, "written");
+	const json_t *reads = json_object_get(status, "guest_reads");
+	char copy[16], guest[16], read[16];
+
+	printf("  %-12s written: %s by the copy, %s by the guest; read by the guest: %s\n",
+	       side, bytes_of(written, side, "copy", copy),
+	       bytes_of(written, side, "guest", guest), bytes_of(reads, NULL, side, read));
+}
+
+void
+migrate_print(const json_t *status)
+{
+	const char *reason = text_of(status, "reason"), *error = text_of(status, "error");
+	char a[16], b[16], c[16], d[16], t[32], u[32];
+
+	printf("%s -> %s\n", text_of(status, "source"), text_of(status, "destination"));
+	printf("  state        %s%s%s, %.1f %% of %s\n", text_of(status, "state"),
+	       *reason ? ": " : "", reason, percent_of(status),
+	       bytes_of(status, "bytes", "total", a));
+	if (*error)
+		printf("  error        %s\n", error);
+	printf("  strategy     %s, completes %s, threshold %.0f, chunk %s\n",
+	       text_of(status, "strategy"),
+	       strcmp(text_of(status, "complete"), "auto") ? "when told to" : "by itself",
+	       number_of(status, "threshold"), bytes_of(status, NULL, "chunk", a));
+	printf("  time         %s gone, left: %s\n", time_of(status, "elapsed_s", t),
+	       time_of(status, "eta_s", u));
+	printf("  rate         %.1f MiB/s", number_of(status, "rate_mib_s"));
+	if (number_of(status, "rate_limit_mib_s") > 0)
+		printf(", limited to %.0f", number_of(status, "rate_limit_mib_s"));
+	printf("\n  bytes        %s valid, %s copied, %s skipped, %s zero\n",
+	       bytes_of(status, "bytes", "valid", a), bytes_of(status, "bytes", "copied", b),
+	       bytes_of(status, "bytes", "skipped", c), bytes_of(status, "bytes", "zero", d));
+	print_traffic(status, "source");
+	print_traffic(status, "destination");
+	printf("  writes       %.0f pending, %.0f delayed\n",
+	       number_of(status, "pending_writes"), number_of(status, "delayed_writes"));
+	if (json_is_number(json_object_get(status, "hold_ms")))
+		printf("  hold         guest writes were held for %.0f ms to complete\n",
+		       number_of(status, "hold_ms"));
+	if (number_of(status, "destination_larger_by") > 0)
+		printf("  note         the destination is %s larger than the disk\n",
+		       bytes_of(status, NULL, "destination_larger_by", a));
+	printf("  state file   %s\n", text_of(status, "state_file"));
+}
+
+/* What was shown last, so that only news is. */
+struct shown {
+	double percent;
+	int64_t at;
+	char state[32];
+};
+
+static void
+show(const json_t *status, struct shown *last)
+{
+	const double percent = percent_of(status);
+	const char *state = text_of(status, "state");
+	const bool tty = isatty(STDOUT_FILENO);
+	char bar[BAR_WIDTH + 1], left[32];
+	int64_t now = tap_ctl_now();
+
+	if (!tty && !strcmp(state, last->state) && now - last->at < LINE_MS &&
+	    (int)percent == (int)last->percent)
+		return;
+	*last = (struct shown){ .percent = percent, .at = now };
+	snprintf(last->state, sizeof(last->state), "%s", state);
+
+	if (tty) {
+		memset(bar, ' ', BAR_WIDTH);
+		memset(bar, '=', (size_t)(percent * BAR_WIDTH / 100));
+		bar[BAR_WIDTH] = '\0';
+		printf("\r[%s] ", bar);
+	}
+	printf("%5.1f %%  %.1f MiB/s  %s left  %s%s", percent, number_of(status, "rate_mib_s"),
+	       time_of(status, "eta_s", left), state, tty ? "\033[K" : "\n");
+	fflush(stdout);
+}
+
+int
+migrate_judge(const struct migrate_client *client, const json_t *status, enum goal goal)
+{
+	const char *state = text_of(status, "state"), *reason = text_of(status, "reason");
+	size_t i;
+
+	if (goal >= GOAL_SYNCHRONISED && !strcmp(state, "paused"))
+		for (i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++)
+			if (!strcmp(reason, obstacles[i].reason))
+				return tap_ctl_fail(obstacles[i].err,
+						    "the migration is paused: %s (%s): %s",
+						    reason, text_of(status, "error"),
+						    obstacles[i].advice);
+	for (i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+		if (!strcmp(state, meanings[i].state) && meanings[i].result[goal] <= 0)
+			return tap_ctl_fail(meanings[i].result[goal], "the migration is %s",
+					    state);
+	if (client->ended)
+		return tap_ctl_fail(
+			-ECONNABORTED,
+			"the disk was closed or paused meanwhile; the migration goes on "
+			"when it is opened again from %s",
+			text_of(status, "state_file"));
+	return MIGRATE_GO_ON;
+}
+
+int
+migrate_follow(struct migrate_client *client, enum goal goal, bool shown)
+{
+	struct shown last = { 0 };
+	json_t *status;
+	int result;
+
+	for (;;) {
+		result = migrate_call(client, migrate_request("status"), &status);
+		if (result)
+			break;
+		if (shown)
+			show(status, &last);
+		result = migrate_judge(client, status, goal);
+		json_decref(status);
+		if (result != MIGRATE_GO_ON)
+			break;
+		/* The final line, or the connection's end, wakes us. */
+		tap_ctl_wait(client->fd, POLLIN, tap_ctl_now() + POLL_MS);
+	}
+	if (shown && isatty(STDOUT_FILENO))
+		putchar('\n');
+	return result;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The commands that tell a migration something: pause, resume, set, complete
+ * and cancel.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cli.h"
+#include "migrate-commands.h"
+#include "migrate-follow.h"
+
+/* Sends request, whose reference it takes; if wait, waits for the goal. */
+static int
+tell(int pid, int minor, json_t *request, enum goal goal, bool wait)
+{
+	struct migrate_client client;
+	json_t *status;
+	int err;
+
+	err = migrate_connect(&client, pid, minor);
+	if (err) {
+		json_decref(request);
+		return err;
+	}
+	err = migrate_call(&client, request, &status);
+	if (!err) {
+		/* It may have ended just before. */
+		if (client.ended)
+			err = migrate_judge(&client, status, goal);
+		else if (wait)
+			err = migrate_follow(&client, goal, false);
+		json_decref(status);
+	}
+	migrate_close(&client);
+	return err;
+}
+
+/* A command without settings. help_wait: what --wait waits for, NULL if there is none. */
+static int
+simple(int argc, char **argv, const char *command, enum goal goal, const char *help_wait,
+       const char *about)
+{
+	int pid = -1, minor = -1;
+	unsigned int wait = 0;
+	const struct cli_option options[] = {
+		CLI_OF_PID(&pid),
+		CLI_MINOR(&minor),
+		{ .name = "wait",
+		  .flags = &wait,
+		  .bit = 1,
+		  .help = help_wait }, /* or the end */
+		CLI_END,
+	};
+	int err;
+
+	err = cli_parse(argc, argv, options, about);
+	return err ? err : tell(pid, minor, migrate_request(command), goal, wait);
+}
+
+int
+migrate_cli_pause(int argc, char **argv)
+{
+	return simple(argc, argv, "pause", GOAL_RUNNING, NULL,
+		      "Stops the copy. The guest's reads and writes go on as before.");
+}
+
+int
+migrate_cli_resume(int argc, char **argv)
+{
+	return simple(argc, argv, "resume", GOAL_RUNNING, NULL,
+		      "Goes on with the copy, also where it paused by itself.");
+}
+
+int
+migrate_cli_complete(int argc, char **argv)
+{
+	return simple(argc, argv, "complete", GOAL_COMPLETED, "wait until it has completed",
+		      "Leaves the source for the destination as soon as both agree.");
+}
+
+int
+migrate_cli_cancel(int argc, char **argv)
+{
+	return simple(
+		argc, argv, "cancel", GOAL_CANCELLED, "wait until it has been cancelled",
+		"Goes back to the source. What only the destination has is copied back first.");
+}
+
+int
+migrate_cli_set(int argc, char **argv)
+{
+	int pid = -1, minor = -1, threshold = -1, rate = -1, depth = -1;
+	const char *strategy = NULL, *complete = NULL;
+	const struct cli_option options[] = {
+		CLI_OF_PID(&pid),	   CLI_MINOR(&minor), CLI_STRATEGY(&strategy),
+		CLI_THRESHOLD(&threshold), CLI_RATE(&rate),   CLI_DEPTH(&depth),
+		CLI_COMPLETE(&complete),   CLI_END,
+	};
+	const struct {
+		const char *key;
+		const int *value;
+	} numbers[] = { { "threshold", &threshold },
+			{ "rate_mib_s", &rate },
+			{ "depth", &depth } };
+	json_t *request;
+	size_t i;
+	int err;
+
+	err = cli_parse(argc, argv, options, "Changes settings of a migration under way.");
+	if (err)
+		return err;
+	request = json_pack("{s:s, s:s*, s:s*}", "command", "set", "strategy", strategy,
+			    "complete", complete);
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (*numbers[i].value >= 0)
+			json_object_set_new(request, numbers[i].key,
+					    json_integer(*numbers[i].value));
+	if (json_object_size(request) > 1)
+		return tell(pid, minor, request, GOAL_RUNNING, false);
+	json_decref(request);
+	return tap_ctl_fail(-EINVAL, "set what? tap-ctl migrate set --help lists the settings");
+}

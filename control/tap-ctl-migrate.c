@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli.h"
+#include "commands.h"
+#include "migrate-commands.h"
+
+static const struct cli_command commands[] = {
+	{ "start", migrate_cli_start, "start moving a running VBD to another image" },
+	{ "status", migrate_cli_status, "show how a migration goes" },
+	{ "pause", migrate_cli_pause, "stop the copy; the guest goes on" },
+	{ "resume", migrate_cli_resume, "go on with the copy" },
+	{ "set", migrate_cli_set, "change the strategy and other settings under way" },
+	{ "complete", migrate_cli_complete, "leave the source when synchronised" },
+	{ "cancel", migrate_cli_cancel, "go back to the source" },
+	{ "list", migrate_cli_list, "list the migrations on this host" },
+	{ NULL, NULL, NULL },
+};
+
+int
+tap_cli_migrate(int argc, char **argv)
+{
+	return cli_run("tap-ctl migrate", commands, argc, argv);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fake-tapdisk NUMBER MODE - a tapdisk that misbehaves in one way
+ *
+ * Listens on ctl<NUMBER> in $BLKTAP_RUN_DIR, says on stdout where, and treats
+ * every connection as MODE says until it is killed.
+ */
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tapdisk-message.h"
+
+static void
+say(int fd, const void *data, size_t size)
+{
+	while (size) {
+		ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return;
+		data = (const char *)data + n;
+		size -= (size_t)n;
+	}
+}
+
+static tapdisk_message_t
+vbd(int minor)
+{
+	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_LIST_RSP };
+
+	m.u.list = (tapdisk_message_list_t){ .count = 1, .minor = minor };
+	strcpy(m.u.list.path, "aio:/fake");
+	return m;
+}
+
+static void
+serve_silent(int fd)
+{
+	pause();
+}
+
+static void
+serve_half(int fd)
+{
+	tapdisk_message_t m = vbd(1);
+
+	say(fd, &m, sizeof(m) / 2);
+}
+
+static void
+serve_half_held(int fd)
+{
+	serve_half(fd);
+	pause();
+}
+
+/* A right answer to LIST, a byte at a time. */
+static void
+serve_bytes(int fd)
+{
+	tapdisk_message_t m[2] = { vbd(1), { .type = TAPDISK_MESSAGE_LIST_RSP } };
+	size_t i;
+
+	for (i = 0; i < sizeof(m); i++) {
+		say(fd, (char *)m + i, 1);
+		usleep(100);
+	}
+}
+
+static void
+serve_wrong_type(int fd)
+{
+	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_PID_RSP };
+
+	say(fd, &m, sizeof(m));
+}
+
+/* Strings without an end. */
+static void
+serve_unterminated(int fd)
+{
+	tapdisk_message_t m = vbd(1), last = { .type = TAPDISK_MESSAGE_LIST_RSP };
+
+	memset(m.u.list.path + 4, 'x', sizeof(m.u.list.path) - 4);
+	say(fd, &m, sizeof(m));
+	say(fd, &last, sizeof(last));
+}
+
+static void
+serve_error(int fd)
+{
+	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_ERROR };
+
+	m.u.response.error = 28;
+	strcpy(m.u.response.message, "the fake disk is full");
+	say(fd, &m, sizeof(m));
+}
+
+static void
+serve_error_unterminated(int fd)
+{
+	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_ERROR };
+
+	m.u.response.error = 5;
+	memset(m.u.response.message, 'x', sizeof(m.u.response.message));
+	say(fd, &m, sizeof(m));
+}
+
+static void
+serve_error_zero(int fd)
+{
+	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_ERROR };
+
+	say(fd, &m, sizeof(m));
+}
+
+static void
+serve_endless(int fd)
+{
+	tapdisk_message_t m = vbd(1);
+
+	while (send(fd, &m, sizeof(m), MSG_NOSIGNAL) > 0)
+		;
+}
+
+/* Statistics that are announced, but do not come; then that are too many. */
+static void
+serve_stats_cut(int fd)
+{
+	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_STATS_RSP };
+
+	m.u.info.length = 100;
+	say(fd, &m, sizeof(m));
+	say(fd, "{", 1);
+}
+
+static void
+serve_stats_huge(int fd)
+{
+	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_STATS_RSP };
+
+	m.u.info.length = SIZE_MAX;
+	say(fd, &m, sizeof(m));
+}
+
+static const struct {
+	const char *name;
+	void (*serve)(int fd);
+} modes[] = {
+	{ "silent", serve_silent },	    { "half", serve_half },
+	{ "half-held", serve_half_held },   { "bytes", serve_bytes },
+	{ "wrong-type", serve_wrong_type }, { "unterminated", serve_unterminated },
+	{ "error", serve_error },	    { "error-unterminated", serve_error_unterminated },
+	{ "error-zero", serve_error_zero }, { "endless", serve_endless },
+	{ "stats-cut", serve_stats_cut },   { "stats-huge", serve_stats_huge },
+};
+
+int
+main(int argc, char **argv)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *dir = getenv(TAPDISK_RUN_DIR_ENV);
+	tapdisk_message_t request;
+	size_t mode = 0;
+	int fd, peer;
+
+	if (argc != 3 || !dir)
+		errx(2, "usage: BLKTAP_RUN_DIR=... fake-tapdisk NUMBER MODE");
+	while (strcmp(modes[mode].name, argv[2]))
+		if (++mode == sizeof(modes) / sizeof(modes[0]))
+			errx(2, "no mode %s", argv[2]);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/ctl%s", dir, argv[1]);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 8))
+		err(1, "%s", addr.sun_path);
+	puts(addr.sun_path);
+	fflush(stdout);
+
+	while ((peer = accept(fd, NULL, NULL)) >= 0) {
+		if (recv(peer, &request, sizeof(request), MSG_WAITALL) == sizeof(request))
+			modes[mode].serve(peer);
+		close(peer);
+	}
+	return 1;
+}

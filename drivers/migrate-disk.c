@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tapdisk.h"
+#include "tapdisk-driver.h"
+#include "tapdisk-interface.h"
+#include "tapdisk-disktype.h"
+#include "timeout-math.h"
+
+#include "migrate-disk.h"
+
+#define RETRY_USECS 10000
+
+/* A disk_io that the driver has, wholly or in part. */
+struct request {
+	struct image_disk *d;
+	struct disk_io *io;
+	uint64_t left; /* sectors not answered yet */
+	uint32_t run;  /* status: sectors from the start with the same answer */
+	int err;
+};
+
+struct retry {
+	struct list_head link;
+	td_request_t treq;
+};
+
+static void image_request_done(td_request_t treq, int res);
+
+static void
+request_end(struct request *r)
+{
+	struct image_disk *d = r->d;
+	struct disk_io *io = r->io;
+	int err = r->err;
+
+	if (!err && io->op == DISK_STATUS)
+		io->count = r->run;
+	pool_put(&d->requests, r);
+	io->done(io, err);
+}
+
+/* A piece of a status: only what adjoins the answer so far extends it. */
+static void
+request_status(struct request *r, const td_request_t *treq)
+{
+	bool zero = treq->status & TD_BLOCK_STATE_ZERO;
+
+	if (treq->sec != r->io->sector + r->run || (r->run && zero != r->io->zero))
+		return;
+	r->io->zero = zero;
+	r->run += (uint32_t)treq->secs;
+}
+
+static void
+send(struct image_disk *d, td_request_t treq)
+{
+	treq.image = d->image;
+	treq.cb = image_request_done;
+	switch (treq.op) {
+	case TD_OP_READ:
+		td_queue_read(d->image, treq);
+		break;
+	case TD_OP_WRITE:
+		td_queue_write(d->image, treq);
+		break;
+	case TD_OP_BLOCK_STATUS:
+		td_queue_block_status(d->image, &treq);
+		break;
+#ifdef TAPDISK_EXTENDED
+	case TD_OP_FLUSH:
+		td_queue_flush(d->image, treq);
+		break;
+	case TD_OP_ZERO:
+		td_queue_zero(d->image, treq);
+		break;
+#endif
+	}
+}
+
+static void
+image_disk_retry(event_id_t id, char mode, void *private)
+{
+	struct image_disk *d = private;
+	struct list_head busy;
+	struct retry *again, *next;
+
+	tapdisk_server_event_set_timeout(id, TV_INF);
+	INIT_LIST_HEAD(&busy);
+	list_for_each_entry_safe(again, next, &d->busy, link)
+		list_move_tail(&again->link, &busy);
+	list_for_each_entry_safe(again, next, &busy, link) {
+		td_request_t treq = again->treq;
+
+		list_del(&again->link);
+		pool_put(&d->retries, again);
+		send(d, treq);
+	}
+}
+
+/* The driver cannot take this piece now. False: nor can we remember it. */
+static bool
+retry_later(struct image_disk *d, const td_request_t *treq)
+{
+	struct retry *again = pool_get(&d->retries);
+
+	if (!again)
+		return false;
+	again->treq = *treq;
+	if (list_empty(&d->busy))
+		tapdisk_server_event_set_timeout(d->retry_event, TV_USECS(RETRY_USECS));
+	list_add_tail(&again->link, &d->busy);
+	return true;
+}
+
+static void
+image_request_done(td_request_t treq, int res)
+{
+	struct request *r = treq.cb_data;
+
+	if (res == -EBUSY && retry_later(r->d, &treq))
+		return;
+	if (res && !r->err)
+		r->err = res < 0 ? res : -res;
+	if (r->io->op == DISK_STATUS && !res)
+		request_status(r, &treq);
+	r->left -= (uint64_t)treq.secs;
+	if (!r->left)
+		request_end(r);
+}
+
+#ifdef TAPDISK_EXTENDED
+
+static int
+open_sync(struct image_disk *d)
+{
+	return 0;
+}
+
+static void
+close_sync(struct image_disk *d)
+{
+}
+
+static void
+send_flush(struct image_disk *d, td_request_t treq)
+{
+	send(d, treq);
+}
+
+static void
+send_zero(struct image_disk *d, td_request_t treq)
+{
+	send(d, treq);
+}
+
+#else /* blktap */
+
+#define TD_OP_FLUSH    (-1)
+#define TD_OP_ZERO     (-2)
+#define TD_REQ_NO_HOLE 0
+#define ZERO_SECTORS   2048
+
+static char zeroes[ZERO_SECTORS * SECTOR_BYTES] __attribute__((aligned(4096)));
+
+static int
+open_sync(struct image_disk *d)
+{
+	d->sync_fd = open(d->image->name, O_RDONLY | O_CLOEXEC);
+	return d->sync_fd < 0 ? -errno : 0;
+}
+
+static void
+close_sync(struct image_disk *d)
+{
+	close(d->sync_fd);
+}
+
+/* Seldom: only the migration's own flushes come here. It blocks the host. */
+static void
+send_flush(struct image_disk *d, td_request_t treq)
+{
+	image_request_done(treq, fdatasync(d->sync_fd) ? -errno : 0);
+}
+
+static void
+send_zero(struct image_disk *d, td_request_t treq)
+{
+	int left = treq.secs;
+
+	treq.op = TD_OP_WRITE;
+	treq.buf = zeroes;
+	for (; left; left -= treq.secs, treq.sec += treq.secs) {
+		treq.secs = left < ZERO_SECTORS ? left : ZERO_SECTORS;
+		send(d, treq);
+	}
+}
+
+#endif
+
+static void
+image_disk_submit(struct disk *disk, struct disk_io *io)
+{
+	static const int ops[] = {
+		[DISK_READ] = TD_OP_READ,	    [DISK_WRITE] = TD_OP_WRITE,
+		[DISK_ZERO] = TD_OP_ZERO,	    [DISK_FLUSH] = TD_OP_FLUSH,
+		[DISK_STATUS] = TD_OP_BLOCK_STATUS,
+	};
+	struct image_disk *d = list_entry(disk, struct image_disk, disk);
+	struct request *r = pool_get(&d->requests);
+	td_request_t treq = {
+		.op = ops[io->op],
+		.buf = io->buf,
+		.sec = io->sector,
+		.secs = (int)io->count,
+		.image = d->image,
+		.cb = image_request_done,
+		.cb_data = r,
+	};
+
+	if (!r) {
+		io->done(io, -ENOMEM);
+		return;
+	}
+	*r = (struct request){ .d = d, .io = io, .left = io->count };
+#ifdef TAPDISK_EXTENDED
+	if (io->no_hole)
+		treq.flags = TD_REQ_NO_HOLE;
+#endif
+	if (io->op == DISK_FLUSH) {
+		treq.secs = 0;
+		send_flush(d, treq);
+	} else if (io->op == DISK_ZERO) {
+		send_zero(d, treq);
+	} else {
+		send(d, treq);
+	}
+}
+
+int
+image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
+{
+	const char *path;
+	int type = tapdisk_disktype_parse_params(name, &path);
+	int err;
+
+	if (type < 0) {
+		EPRINTF("%s: no such type of image, or its driver cannot be used here", name);
+		return type;
+	}
+	*d = (struct image_disk){ .disk.submit = image_disk_submit };
+	err = tapdisk_image_open(type, path, (int)flags, NULL, &d->image);
+	if (err)
+		return err;
+	err = open_sync(d);
+	if (err) {
+		tapdisk_image_close(d->image);
+		return err;
+	}
+	INIT_LIST_HEAD(&d->busy);
+	pool_init(&d->requests, sizeof(struct request));
+	pool_init(&d->retries, sizeof(struct retry));
+	d->disk.sectors = d->image->info.size;
+	d->retry_event = tapdisk_server_register_event(SCHEDULER_POLL_TIMEOUT, -1, TV_INF,
+						       image_disk_retry, d);
+	if (d->retry_event < 0) {
+		err = d->retry_event;
+		close_sync(d);
+		tapdisk_image_close(d->image);
+	}
+	return err;
+}
+
+void
+image_disk_close(struct image_disk *d)
+{
+	tapdisk_server_unregister_event(d->retry_event);
+	close_sync(d);
+	pool_release(&d->requests);
+	pool_release(&d->retries);
+	if (d->image)
+		tapdisk_image_close(d->image);
+	d->image = NULL;
+}
+
+td_image_t *
+image_disk_hand_over(struct image_disk *d)
+{
+	td_image_t *image = d->image;
+
+	d->image = NULL;
+	return image;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * migrate-disk.h - an image of tapdisk's, as the engine's disk
+ *
+ * Turns a disk_io into a td_request and collects the pieces in which the driver
+ * completes it: the first error sticks. A driver that is too busy is asked
+ * again a little later. Where the host has no flush or zero operation (blktap),
+ * a flush is an fdatasync of the image's file by a descriptor of our own, and
+ * zeroes are written.
+ */
+#ifndef MIGRATE_DISK_ADAPTER_H
+#define MIGRATE_DISK_ADAPTER_H
+
+#include "migrate/disk.h"
+#include "migrate/pool.h"
+
+#include "tapdisk.h"
+#include "tapdisk-image.h"
+
+struct image_disk {
+	struct disk disk;
+	td_image_t *image;
+	struct pool requests;
+	struct pool retries;
+	struct list_head busy; /* pieces to be submitted again */
+	int32_t retry_event;   /* its timeout is set while there are any */
+#ifndef TAPDISK_EXTENDED
+	int sync_fd;
+#endif
+};
+
+/*
+ * Opens the image "type:name"; 0 or -errno, with the reason in the log. The
+ * disk is the caller's memory and stays where it is until it is closed.
+ */
+int image_disk_open(struct image_disk *d, const char *name, td_flag_t flags);
+
+/* Closes it; nothing is in flight. The image too, unless it was handed over. */
+void image_disk_close(struct image_disk *d);
+
+/* The image is somebody else's from now on. */
+td_image_t *image_disk_hand_over(struct image_disk *d);
+
+#endif

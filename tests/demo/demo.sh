@@ -47,7 +47,7 @@ make_disk() { # FILE
 
 # --- its user -------------------------------------------------------------------
 
-user=(fio --name=user --offset=$FS --size=$REGION --bs=4k --verify=crc32c --verify_fatal=1
+user=(fio --name=user --offset="$FS" --size="$REGION" --bs=4k --verify=crc32c --verify_fatal=1
 	--verify_state_save=0 --thread)
 
 # Random writes, each read back and checked a little later, until told to stop;

@@ -1,0 +1,166 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# bench.sh - speed and memory, against what is required of them
+#
+# Every figure is a ratio of two things measured one after the other, several
+# times over, and of these ratios the median: so it says something about the
+# program even on a machine whose speed comes and goes. The numbers under the
+# ratios are in the JSON.
+. "$(dirname "$0")/../lib.sh"
+
+ROUNDS=${ROUNDS:-5}
+SECONDS_EACH=${SECONDS_EACH:-2}
+SIZE=$((1 << 30))
+OUT=$BUILD/bench
+mkdir -p "$OUT"
+results=()
+missed=0
+
+median() { # NUMBER...
+	printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
+}
+
+ratio() { # A B
+	awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f\n", a / b }'
+}
+
+# One line of the table: is the median of the measurements what it must be?
+report() { # NAME UNIT at-least|at-most BOUND MEASUREMENT...
+	local value verdict=ok
+	value=$(median "${@:5}")
+	awk -v v="$value" -v b="$4" -v at="$3" 'BEGIN { exit !(at == "at-least" ? v >= b : v <= b) }' ||
+		{ verdict=MISSED; missed=1; }
+	printf '  %-58s %8.2f %-6s %-8s %-6s %s\n' "$1" "$value" "$2" "${3/-/ }" "$4" "$verdict"
+	results+=("$(jq -nc --arg name "$1" --arg unit "$2" --argjson median "$value" --arg rule "$3" --argjson bound "$4" \
+		--argjson measured "[$(IFS=,; echo "${*:5}")]" --arg verdict $verdict '$ARGS.named')")
+}
+
+# Preallocated and full of data, so that no run pays for the file system.
+full_image() { # FILE
+	head -c $SIZE /dev/urandom >"$1"
+	sync "$1"
+}
+
+# --- requests over NBD --------------------------------------------------------------
+
+iops() { # randread|randwrite FIO-OPTION...
+	fio --name=bench --rw="$1" --bs=4k --iodepth=32 --size=$SIZE --time_based --runtime="$SECONDS_EACH" \
+		--ramp_time=0.5 --randrepeat=0 --output-format=json "${@:2}" | sed -n '/^{/,$p' |
+		jq '.jobs[0] | .read.iops + .write.iops'
+}
+
+measure_requests() {
+	local op aio_uri migrate_uri raw aio migrate
+	declare -A host_ratio migrate_ratio
+	full_image plain
+	full_image source
+	start_disk "aio:$T/plain"
+	aio_uri=$uri
+	start_disk "aio:$T/source"
+	migrate_uri=$uri
+	mig start --to "aio:$T/target" --create --strategy aio --rate 1 --complete manual >/dev/null || die "no migration"
+	mig pause || die "the migration does not pause"
+	for ((round = 0; round < ROUNDS; round++)); do
+		for op in randread randwrite; do
+			raw=$(iops $op --ioengine=libaio --direct=1 --filename=plain)
+			aio=$(iops $op --ioengine=nbd --uri="$aio_uri")
+			migrate=$(iops $op --ioengine=nbd --uri="$migrate_uri")
+			host_ratio[$op]+=" $(ratio "$aio" "$raw")"
+			migrate_ratio[$op]+=" $(ratio "$migrate" "$aio")"
+			printf '    %-9s raw %7.0f   aio: %7.0f   migrate: %7.0f IOPS\n' $op "$raw" "$aio" "$migrate" >&2
+		done
+	done
+	for op in randread randwrite; do
+		# shellcheck disable=SC2086 # lists of numbers
+		report "4 KiB $op, depth 32: aio: over NBD / raw file" x at-least 0.6 ${host_ratio[$op]}
+	done
+	for op in randread randwrite; do
+		# shellcheck disable=SC2086
+		report "4 KiB $op, depth 32: paused migrate: / aio:" x at-least 0.95 ${migrate_ratio[$op]}
+	done
+	for process in "${started[@]}"; do
+		kill "$process"
+		wait_for gone "$process"
+	done
+	started=()
+	rm -f plain source target target.migrate
+}
+
+# --- copying ------------------------------------------------------------------------
+
+seconds_of() { # COMMAND...
+	local from=$EPOCHREALTIME
+	"$@" >&2 || die "$* failed"
+	awk -v a="$from" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }'
+}
+
+copy_by_tapdisk() {
+	mig start --to "aio:$T/target" --strategy lr --complete auto --wait && sync target
+}
+
+qmp() { # COMMAND [arguments as JSON]
+	echo "{\"execute\": \"$1\", \"arguments\": ${2:-{\}}}" >&"${QSD[1]}"
+}
+
+await() { # TEXT in an event
+	local line
+	while read -r -t $PATIENCE line <&"${QSD[0]}"; do
+		[[ $line != *'"error"'* ]] || die "qemu-storage-daemon: $line"
+		[[ $line != *"$1"* ]] || return 0
+	done
+	die "qemu-storage-daemon said nothing of $1"
+}
+
+copy_by_qemu() {
+	qmp blockdev-mirror '{"job-id": "copy", "device": "source", "target": "target", "sync": "full"}'
+	await BLOCK_JOB_READY
+	qmp job-complete '{"id": "copy"}'
+	await BLOCK_JOB_COMPLETED
+	sync target
+}
+
+measure_copies() {
+	local ours=() theirs=() ratios=() file=driver=file,cache.direct=on,aio=native
+	full_image source
+	cp source target
+	for ((round = 0; round < ROUNDS; round++)); do
+		rm -f target.migrate
+		start_disk "aio:$T/source"
+		ours+=("$(seconds_of copy_by_tapdisk)")
+		stop_disk
+		cmp source target || die "the copy differs"
+
+		coproc QSD { exec qemu-storage-daemon --blockdev $file,node-name=source,filename=source \
+			--blockdev $file,node-name=target,filename=target --chardev stdio,id=qmp --monitor qmp; }
+		qmp qmp_capabilities
+		await return
+		theirs+=("$(seconds_of copy_by_qemu)")
+		qmp quit
+		wait "$QSD_PID"
+		ratios+=("$(ratio "${theirs[-1]}" "${ours[-1]}")")
+		printf '    tapdisk %.2f s   qemu-storage-daemon %.2f s\n' "${ours[-1]}" "${theirs[-1]}" >&2
+	done
+	report "copying 1 GiB that nobody uses: speed / blockdev-mirror's" x at-least 1 "${ratios[@]}"
+	rm -f source target target.migrate
+}
+
+# --- memory -------------------------------------------------------------------------
+
+measure_memory() {
+	local rest written
+	read -r rest written < <("$BUILD/tests/bench/map-memory")
+	report "the map of 1 TiB, at rest" MiB at-most 1 "$(ratio "$rest" $((1 << 20)))"
+	report "the map of 1 TiB, after random 4 KiB writes all over" MiB at-most 80 "$(ratio "$written" $((1 << 20)))"
+}
+
+needed=(qemu-storage-daemon fio jq)
+for tool in "${needed[@]}"; do
+	command -v "$tool" >/dev/null || die "no $tool on this machine; make deps installs it"
+done
+measure_memory
+measure_copies
+measure_requests
+printf '%s\n' "${results[@]}" | jq -s --arg rounds "$ROUNDS" --arg machine "$(nproc) CPUs, Linux $(uname -r)" \
+	'{machine: $machine, rounds: $rounds, results: .}' >"$OUT/results.json"
+echo "  $OUT/results.json"
+exit $missed

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fake-tapdisk NUMBER MODE - a tapdisk that misbehaves in one way
+ * fake-tapdisk NUMBER MODE [ARGS] - a tapdisk that misbehaves in one way
  *
  * Listens on ctl<NUMBER> in $BLKTAP_RUN_DIR, says on stdout where, and treats
- * every connection as MODE says until it is killed.
+ * every connection as MODE says until it is killed. Where it lists a VBD, that
+ * is minor 1 with ARGS as its image.
  */
 #include <err.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #include "tapdisk-message.h"
+
+static const char *args = "aio:/fake";
 
 static void
 say(int fd, const void *data, size_t size)
@@ -34,7 +37,7 @@ vbd(int minor)
 	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_LIST_RSP };
 
 	m.u.list = (tapdisk_message_list_t){ .count = 1, .minor = minor };
-	strcpy(m.u.list.path, "aio:/fake");
+	strncpy(m.u.list.path, args, sizeof(m.u.list.path) - 1);
 	return m;
 }
 
@@ -169,8 +172,10 @@ main(int argc, char **argv)
 	size_t mode = 0;
 	int fd, peer;
 
-	if (argc != 3 || !dir)
-		errx(2, "usage: BLKTAP_RUN_DIR=... fake-tapdisk NUMBER MODE");
+	if (argc < 3 || argc > 4 || !dir)
+		errx(2, "usage: BLKTAP_RUN_DIR=... fake-tapdisk NUMBER MODE [ARGS]");
+	if (argc == 4)
+		args = argv[3];
 	while (strcmp(modes[mode].name, argv[2]))
 		if (++mode == sizeof(modes) / sizeof(modes[0]))
 			errx(2, "no mode %s", argv[2]);

@@ -27,6 +27,7 @@ struct tiocb {
 	/* The backend's. */
 	struct iocb iocb;
 	struct list_head link;
+	long res; /* bytes, or -errno */
 };
 
 #endif

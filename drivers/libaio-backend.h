@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libaio-backend.h - kernel AIO
+ *
+ * What is queued waits in order until libaio_submit(), which hands it over in
+ * batches; what does not fit into the kernel's queue waits longer, it never
+ * fails for that. A tiocb that the kernel refuses is completed with its error
+ * and the others go on. A short transfer is continued until it is whole, or
+ * fails; one that gets nowhere is -EIO. Memory is a fixed array and the tiocbs
+ * of the callers.
+ */
+#ifndef LIBAIO_BACKEND_H
+#define LIBAIO_BACKEND_H
+
+#include <stdbool.h>
+
+#include "io-backend.h"
+
+/* Kernel's queue; counts against fs.aio-max-nr (65536 by default) of the host. */
+#define LIBAIO_DEPTH 512
+
+struct libaio {
+	io_context_t ctx;
+	int event_fd; /* readable when something has completed */
+	unsigned int in_flight;
+	unsigned int depth;
+	struct list_head queued;    /* to be submitted */
+	struct list_head completed; /* to be delivered */
+	struct iocb *batch[LIBAIO_DEPTH];
+};
+
+/* depth: at most LIBAIO_DEPTH in flight. 0 or -errno. */
+int libaio_open(struct libaio *aio, unsigned int depth);
+/* Nothing may be queued or in flight. */
+void libaio_close(struct libaio *aio);
+
+void libaio_prep(struct libaio *aio, struct tiocb *tiocb, int fd, bool write, char *buf,
+		 size_t size, long long offset, td_queue_callback_t cb, void *arg);
+void libaio_queue(struct libaio *aio, struct tiocb *tiocb);
+
+/* False if the kernel took nothing although nothing is in flight: try again. */
+bool libaio_submit(struct libaio *aio);
+
+/* Takes what has completed from the kernel, and delivers it. */
+void libaio_complete(struct libaio *aio);
+
+/*
+ * Calls back for what was taken. A callback that runs nested turns of the loop
+ * must have this called there, or it would wait for what is here already.
+ */
+void libaio_deliver(struct libaio *aio);
+
+#endif

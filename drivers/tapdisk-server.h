@@ -23,6 +23,9 @@ int tapdisk_server_event_set_timeout(event_id_t id, struct timeval timeout);
 /* The next wait is no longer than that many seconds. */
 void tapdisk_server_set_max_timeout(int seconds);
 
+/* The same with any timeout. */
+void tapdisk_server_limit_wait(struct timeval timeout);
+
 /* One turn. */
 void tapdisk_server_iterate(void);
 
@@ -41,10 +44,13 @@ void tapdisk_server_add_vbd(td_vbd_t *vbd);
 /* When the last one is removed, tapdisk_server_run() ends. */
 void tapdisk_server_remove_vbd(td_vbd_t *vbd);
 
-/* Makes the loop and kernel I/O ready. 0 or -errno. */
+/* Makes the loop, kernel I/O and worker threads ready. 0 or -errno. */
 int tapdisk_server_init(void);
 void tapdisk_server_exit(void);
-/* Turns until the last VBD is removed, or a signal has closed all of them. */
-int tapdisk_server_run(void);
+/*
+ * Turns until the last VBD has gone: each was detached, or SIGTERM, SIGINT or
+ * SIGHUP came and all could be closed.
+ */
+void tapdisk_server_run(void);
 
 #endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tapdisk-server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "libaio-backend.h"
+#include "tapdisk-control.h"
+#include "tapdisk-log.h"
+#include "tapdisk-message.h"
+#include "tapdisk-worker.h"
+#include "timeout-math.h"
+
+/* Rounds of issuing and answering in one turn, before others get theirs. */
+#define SERVER_ROUNDS 4
+/* Before the kernel is asked again that had no memory for any I/O at all. */
+#define SERVER_SUBMIT_RETRY TV_USECS(1000)
+
+static struct {
+	scheduler_t scheduler;
+	struct libaio aio;
+	struct list_head vbds;
+	int signal_fd;
+	bool shutdown; /* a signal asked for it */
+	bool done;     /* the last VBD has gone */
+} server;
+
+event_id_t
+tapdisk_server_register_event(char mode, int fd, struct timeval timeout, event_cb_t cb,
+			      void *private)
+{
+	return scheduler_register_event(&server.scheduler, mode, fd, timeout, cb, private);
+}
+
+void
+tapdisk_server_unregister_event(event_id_t id)
+{
+	scheduler_unregister_event(&server.scheduler, id);
+}
+
+void
+tapdisk_server_mask_event(event_id_t id, int masked)
+{
+	scheduler_mask_event(&server.scheduler, id, masked);
+}
+
+int
+tapdisk_server_event_set_timeout(event_id_t id, struct timeval timeout)
+{
+	return scheduler_event_set_timeout(&server.scheduler, id, timeout);
+}
+
+void
+tapdisk_server_set_max_timeout(int seconds)
+{
+	tapdisk_server_limit_wait(TV_SECS(seconds));
+}
+
+void
+tapdisk_server_limit_wait(struct timeval timeout)
+{
+	scheduler_set_max_timeout(&server.scheduler, timeout);
+}
+
+void
+tapdisk_server_prep_tiocb(struct tiocb *tiocb, int fd, bool write, char *buf, size_t size,
+			  long long offset, td_queue_callback_t cb, void *arg)
+{
+	libaio_prep(&server.aio, tiocb, fd, write, buf, size, offset, cb, arg);
+}
+
+void
+tapdisk_server_queue_tiocb(struct tiocb *tiocb)
+{
+	libaio_queue(&server.aio, tiocb);
+}
+
+const char *
+tapdisk_server_run_dir(void)
+{
+	const char *dir = getenv(TAPDISK_RUN_DIR_ENV);
+
+	return dir && *dir ? dir : TAPDISK_RUN_DIR;
+}
+
+struct list_head *
+tapdisk_server_get_all_vbds(void)
+{
+	return &server.vbds;
+}
+
+td_vbd_t *
+tapdisk_server_get_vbd(td_uuid_t minor)
+{
+	td_vbd_t *vbd;
+
+	list_for_each_entry(vbd, &server.vbds, next)
+		if (vbd->minor == minor)
+			return vbd;
+	return NULL;
+}
+
+void
+tapdisk_server_add_vbd(td_vbd_t *vbd)
+{
+	list_add_tail(&vbd->next, &server.vbds);
+}
+
+void
+tapdisk_server_remove_vbd(td_vbd_t *vbd)
+{
+	list_del_init(&vbd->next);
+	if (list_empty(&server.vbds))
+		server.done = true;
+}
+
+/* Lets the VBDs work and submits their I/O. Whether there is more to do at once. */
+static bool
+server_round(void)
+{
+	td_vbd_t *vbd;
+	bool more = false;
+
+	list_for_each_entry(vbd, &server.vbds, next)
+		tapdisk_vbd_run(vbd);
+
+	if (!libaio_submit(&server.aio))
+		tapdisk_server_limit_wait(SERVER_SUBMIT_RETRY);
+
+	list_for_each_entry(vbd, &server.vbds, next)
+		more |= tapdisk_vbd_has_work(vbd);
+	return more;
+}
+
+void
+tapdisk_server_iterate(void)
+{
+	int rounds = 0, err;
+	bool more;
+
+	libaio_deliver(&server.aio);
+	do {
+		more = server_round();
+	} while (more && ++rounds < SERVER_ROUNDS);
+
+	if (more)
+		tapdisk_server_limit_wait(TV_ZERO);
+	err = scheduler_wait_for_events(&server.scheduler);
+	if (err)
+		EPRINTF("cannot wait for events: %s", strerror(-err));
+}
+
+static void
+server_aio_event(event_id_t id, char mode, void *private)
+{
+	uint64_t count;
+
+	if (read(server.aio.event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		PERROR("kernel AIO: cannot read its eventfd");
+	libaio_complete(&server.aio);
+}
+
+static void
+server_signal_event(event_id_t id, char mode, void *private)
+{
+	struct signalfd_siginfo info;
+	td_vbd_t *vbd;
+
+	while (read(server.signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGUSR1) {
+			list_for_each_entry(vbd, &server.vbds, next)
+				tapdisk_vbd_debug(vbd);
+		} else {
+			DPRINTF("signal %u: closing all VBDs", info.ssi_signo);
+			server.shutdown = true;
+		}
+	}
+}
+
+/* Signals become events; threads inherit the mask and never get them. */
+static int
+server_init_signals(void)
+{
+	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+		sigaddset(&set, wanted[i]);
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+
+	server.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return server.signal_fd < 0 ? -errno : 0;
+}
+
+static int
+server_init_aio(void)
+{
+	int err = libaio_open(&server.aio, LIBAIO_DEPTH);
+
+	if (err == -EAGAIN)
+		EPRINTF("kernel AIO: the host's limit is reached; raise the sysctl "
+			"fs.aio-max-nr");
+	else if (err)
+		EPRINTF("kernel AIO: %s", strerror(-err));
+	return err;
+}
+
+int
+tapdisk_server_init(void)
+{
+	event_id_t aio, signals;
+	int err;
+
+	INIT_LIST_HEAD(&server.vbds);
+	server.shutdown = server.done = false;
+
+	err = scheduler_initialize(&server.scheduler);
+	if (!err)
+		err = server_init_signals();
+	if (!err)
+		err = server_init_aio();
+	if (!err)
+		err = tapdisk_worker_init();
+	if (err)
+		return err;
+
+	aio = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD, server.aio.event_fd, TV_INF,
+					    server_aio_event, NULL);
+	signals = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD, server.signal_fd,
+						TV_INF, server_signal_event, NULL);
+	return aio < 0 ? aio : signals < 0 ? signals : 0;
+}
+
+void
+tapdisk_server_exit(void)
+{
+	tapdisk_worker_exit();
+	libaio_close(&server.aio);
+	close(server.signal_fd);
+	scheduler_destroy(&server.scheduler);
+}
+
+void
+tapdisk_server_run(void)
+{
+	while (!server.done) {
+		tapdisk_server_iterate();
+		tapdisk_control_run();
+		if (server.shutdown) {
+			server.shutdown = false;
+			tapdisk_control_shutdown();
+			server.done |= list_empty(&server.vbds);
+		}
+	}
+
+	/* Clients get their last answers, new ones are not taken. */
+	tapdisk_control_close();
+	while (!tapdisk_control_idle())
+		tapdisk_server_iterate();
+}

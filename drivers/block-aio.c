@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * block-aio.c - "aio:/path": raw files and block devices
+ *
+ * Reads and writes are kernel AIO with O_DIRECT. What has no kernel AIO runs on
+ * worker threads, at most two at a time for an image, so that a stalled one
+ * leaves threads to others: a flush (one fdatasync serves all flushes that wait
+ * for it), and one of zeroes or block status.
+ *
+ * An image is locked while it is open: no two writers, no writer beside readers.
+ */
+#include "tapdisk.h"
+#include "tapdisk-driver.h"
+#include "tapdisk-interface.h"
+#include "tapdisk-worker.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define AIO_SLAB       TAPDISK_DATA_REQUESTS /* requests allocated at a time */
+#define AIO_DIRECT     4096	 /* the most that O_DIRECT may want aligned, bytes */
+#define AIO_ZERO_BYTES (1 << 20) /* written at a time where zeroes are written */
+
+struct tdaio;
+
+struct tdaio_request {
+	struct tiocb tiocb;
+	struct td_work work;
+	struct tdaio *aio;
+	td_request_t treq; /* what has not been answered yet */
+	int secs;	   /* of the step that is under way */
+	int status;	   /* block status of those */
+	int err;
+	struct list_head link;
+};
+
+/* Requests are never given back before the image closes. */
+struct tdaio_slab {
+	struct tdaio_slab *next;
+	struct tdaio_request requests[AIO_SLAB];
+};
+
+struct tdaio {
+	td_driver_t *driver;
+	int fd;
+	bool readonly;
+	bool block_device;
+	bool no_punch;	    /* the file system cannot: FALLOC_FL_PUNCH_HOLE */
+	bool no_zero_range; /* FALLOC_FL_ZERO_RANGE */
+
+	struct tdaio_slab *slabs;
+	struct list_head free;
+	unsigned int n_requests;
+	unsigned int in_flight;
+
+	struct list_head works; /* zeroes and status; the first one is running */
+
+	struct list_head flushes;  /* wait for the next fdatasync */
+	struct list_head flushing; /* wait for the one that is running */
+	struct td_work flush;
+	int flush_err;
+};
+
+static char tdaio_zeroes[AIO_ZERO_BYTES] __attribute__((aligned(AIO_DIRECT)));
+
+/* --- requests ----------------------------------------------------------------- */
+
+static bool
+tdaio_grow(struct tdaio *aio)
+{
+	struct tdaio_slab *slab = calloc(1, sizeof(*slab));
+
+	if (!slab)
+		return false;
+
+	slab->next = aio->slabs;
+	aio->slabs = slab;
+	for (int i = 0; i < AIO_SLAB; i++) {
+		slab->requests[i].aio = aio;
+		list_add_tail(&slab->requests[i].link, &aio->free);
+	}
+	aio->n_requests += AIO_SLAB;
+	return true;
+}
+
+/* NULL if there is no memory, and then the request has been answered. */
+static struct tdaio_request *
+tdaio_get(struct tdaio *aio, td_request_t treq)
+{
+	struct tdaio_request *req;
+
+	if (list_empty(&aio->free) && !tdaio_grow(aio)) {
+		td_complete_request(treq, -ENOMEM);
+		return NULL;
+	}
+
+	req = list_entry(aio->free.next, struct tdaio_request, link);
+	list_del(&req->link);
+	req->treq = treq;
+	req->err = 0;
+	aio->in_flight++;
+	return req;
+}
+
+/* Answers what is left of the request. */
+static void
+tdaio_finish(struct tdaio_request *req, int err)
+{
+	td_request_t treq = req->treq;
+
+	list_add(&req->link, &req->aio->free);
+	req->aio->in_flight--;
+	td_complete_request(treq, err);
+}
+
+/* Answers the step that is done. False if it was the last, and req is free. */
+static bool
+tdaio_answer_step(struct tdaio_request *req)
+{
+	td_request_t step = req->treq;
+
+	step.secs = req->secs;
+	step.status = req->status;
+	if (req->secs == req->treq.secs) {
+		req->treq = step;
+		tdaio_finish(req, 0);
+		return false;
+	}
+
+	req->treq.sec += (td_sector_t)req->secs;
+	req->treq.secs -= req->secs;
+	td_complete_request(step, 0);
+	return true;
+}
+
+/* --- reading and writing ------------------------------------------------------ */
+
+static void
+tdaio_io_done(void *arg, struct tiocb *tiocb, int err)
+{
+	tdaio_finish(arg, err);
+}
+
+static void
+tdaio_queue_read(td_driver_t *driver, td_request_t treq)
+{
+	struct tdaio *aio = driver->data;
+	struct tdaio_request *req = tdaio_get(aio, treq);
+
+	if (!req)
+		return;
+	td_prep_read(driver, &req->tiocb, aio->fd, treq.buf, (size_t)treq.secs << SECTOR_SHIFT,
+		     (long long)(treq.sec << SECTOR_SHIFT), tdaio_io_done, req);
+	td_queue_tiocb(driver, &req->tiocb);
+}
+
+static void
+tdaio_queue_write(td_driver_t *driver, td_request_t treq)
+{
+	struct tdaio *aio = driver->data;
+	struct tdaio_request *req = tdaio_get(aio, treq);
+
+	if (!req)
+		return;
+	td_prep_write(driver, &req->tiocb, aio->fd, treq.buf, (size_t)treq.secs << SECTOR_SHIFT,
+		      (long long)(treq.sec << SECTOR_SHIFT), tdaio_io_done, req);
+	td_queue_tiocb(driver, &req->tiocb);
+}
+
+/* --- flush -------------------------------------------------------------------- */
+
+static void
+tdaio_flush_run(struct td_work *work)
+{
+	struct tdaio *aio = list_entry(work, struct tdaio, flush);
+
+	aio->flush_err = fdatasync(aio->fd) ? -errno : 0;
+}
+
+static void tdaio_flush_done(struct td_work *work);
+
+/* Starts one for all that wait, unless one is running that came too early. */
+static void
+tdaio_flush_start(struct tdaio *aio)
+{
+	if (list_empty(&aio->flushes) || !list_empty(&aio->flushing))
+		return;
+
+	while (!list_empty(&aio->flushes))
+		list_move_tail(aio->flushes.next, &aio->flushing);
+	aio->flush.run = tdaio_flush_run;
+	aio->flush.done = tdaio_flush_done;
+	tapdisk_worker_submit(&aio->flush);
+}
+
+static void
+tdaio_flush_done(struct td_work *work)
+{
+	struct tdaio *aio = list_entry(work, struct tdaio, flush);
+	struct tdaio_request *req, *next;
+	struct list_head done;
+	int err = aio->flush_err;
+
+	INIT_LIST_HEAD(&done);
+	while (!list_empty(&aio->flushing))
+		list_move_tail(aio->flushing.next, &done);
+	tdaio_flush_start(aio);
+
+	list_for_each_entry_safe(req, next, &done, link) {
+		list_del(&req->link);
+		tdaio_finish(req, err);
+	}
+}
+
+static void
+tdaio_queue_flush(td_driver_t *driver, td_request_t treq)
+{
+	struct tdaio *aio = driver->data;
+	struct tdaio_request *req = tdaio_get(aio, treq);
+
+	if (!req)
+		return;
+	list_add_tail(&req->link, &aio->flushes);
+	tdaio_flush_start(aio);
+}
+
+/* --- works: one after the other ------------------------------------------------ */
+
+static void
+tdaio_work_start(struct tdaio *aio)
+{
+	if (!list_empty(&aio->works))
+		tapdisk_worker_submit(
+			&list_entry(aio->works.next, struct tdaio_request, link)->work);
+}
+
+static void
+tdaio_work_queue(struct tdaio_request *req)
+{
+	bool first = list_empty(&req->aio->works);
+
+	list_add_tail(&req->link, &req->aio->works);
+	if (first)
+		tdaio_work_start(req->aio);
+}
+
+/* The request whose work is done; the next one starts. */
+static struct tdaio_request *
+tdaio_work_ended(struct td_work *work)
+{
+	struct tdaio_request *req = list_entry(work, struct tdaio_request, work);
+
+	list_del(&req->link);
+	tdaio_work_start(req->aio);
+	return req;
+}
+
+/* --- zeroes ------------------------------------------------------------------- */
+
+static void
+tdaio_zero_run(struct td_work *work)
+{
+	struct tdaio_request *req = list_entry(work, struct tdaio_request, work);
+	int mode =
+		req->treq.flags & TD_REQ_NO_HOLE ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
+
+	req->err = fallocate(req->aio->fd, mode | FALLOC_FL_KEEP_SIZE,
+			     (off_t)(req->treq.sec << SECTOR_SHIFT),
+			     (off_t)req->treq.secs << SECTOR_SHIFT)
+			   ? -errno
+			   : 0;
+}
+
+static void tdaio_zero_write(struct tdaio_request *req);
+
+static void
+tdaio_zero_written(void *arg, struct tiocb *tiocb, int err)
+{
+	struct tdaio_request *req = arg;
+
+	if (err)
+		tdaio_finish(req, err);
+	else if (tdaio_answer_step(req))
+		tdaio_zero_write(req);
+}
+
+/* Where no call makes zeroes, they are written, step by step. */
+static void
+tdaio_zero_write(struct tdaio_request *req)
+{
+	const int most = AIO_ZERO_BYTES >> SECTOR_SHIFT;
+	td_driver_t *driver = req->aio->driver;
+
+	req->secs = req->treq.secs < most ? req->treq.secs : most;
+	td_prep_write(driver, &req->tiocb, req->aio->fd, tdaio_zeroes,
+		      (size_t)req->secs << SECTOR_SHIFT,
+		      (long long)(req->treq.sec << SECTOR_SHIFT), tdaio_zero_written, req);
+	td_queue_tiocb(driver, &req->tiocb);
+}
+
+/* Whether this image cannot do what the request needs. */
+static bool *
+tdaio_zero_lacks(struct tdaio_request *req)
+{
+	return req->treq.flags & TD_REQ_NO_HOLE ? &req->aio->no_zero_range
+						: &req->aio->no_punch;
+}
+
+static void
+tdaio_zero_done(struct td_work *work)
+{
+	struct tdaio_request *req = tdaio_work_ended(work);
+
+	if (req->err == -EOPNOTSUPP || req->err == -ENOSYS) {
+		*tdaio_zero_lacks(req) = true;
+		tdaio_zero_write(req);
+	} else {
+		tdaio_finish(req, req->err);
+	}
+}
+
+static void
+tdaio_queue_zero(td_driver_t *driver, td_request_t treq)
+{
+	struct tdaio_request *req = tdaio_get(driver->data, treq);
+
+	if (!req)
+		return;
+	if (*tdaio_zero_lacks(req)) {
+		tdaio_zero_write(req);
+		return;
+	}
+	req->work.run = tdaio_zero_run;
+	req->work.done = tdaio_zero_done;
+	tdaio_work_queue(req);
+}
+
+/* --- block status ------------------------------------------------------------- */
+
+/*
+ * Finds what the rest of the request starts with, and how far that goes. A file
+ * system's answer need not fall on sectors: a sector that is data in part is data.
+ */
+static void
+tdaio_status_run(struct td_work *work)
+{
+	struct tdaio_request *req = list_entry(work, struct tdaio_request, work);
+	off_t start = (off_t)(req->treq.sec << SECTOR_SHIFT);
+	off_t left = (off_t)req->treq.secs << SECTOR_SHIFT;
+	off_t data = lseek(req->aio->fd, start, SEEK_DATA), run = left;
+
+	req->err = 0;
+	req->status = TD_BLOCK_STATE_HOLE | TD_BLOCK_STATE_ZERO;
+	if (data < 0) {
+		/* ENXIO: nothing but a hole up to the end of the file. */
+		req->err = errno == ENXIO ? 0 : -errno;
+	} else if (data - start >= SECTOR_SIZE) {
+		run = data - start;
+	} else {
+		off_t hole = lseek(req->aio->fd, data, SEEK_HOLE);
+
+		req->status = TD_BLOCK_STATE_NONE;
+		if (hole < 0)
+			req->err = -errno;
+		else
+			run = (hole - start + SECTOR_SIZE - 1) & ~(off_t)(SECTOR_SIZE - 1);
+	}
+
+	req->secs = (int)((run < left ? run : left) >> SECTOR_SHIFT);
+}
+
+static void
+tdaio_status_done(struct td_work *work)
+{
+	struct tdaio_request *req = tdaio_work_ended(work);
+
+	if (req->err)
+		tdaio_finish(req, req->err == -EINVAL ? -EOPNOTSUPP : req->err);
+	else if (tdaio_answer_step(req))
+		tdaio_work_queue(req);
+}
+
+static void
+tdaio_queue_block_status(td_driver_t *driver, td_request_t treq)
+{
+	struct tdaio *aio = driver->data;
+	struct tdaio_request *req;
+
+	if (aio->block_device) {
+		td_complete_request(treq, -EOPNOTSUPP);
+		return;
+	}
+
+	req = tdaio_get(aio, treq);
+	if (!req)
+		return;
+	req->work.run = tdaio_status_run;
+	req->work.done = tdaio_status_done;
+	tdaio_work_queue(req);
+}
+
+/* --- opening and closing ------------------------------------------------------- */
+
+/* The descriptor, or -errno. */
+static int
+tdaio_open_file(struct tdaio *aio, const char *name, td_flag_t flags)
+{
+	int direct = flags & TD_OPEN_NO_O_DIRECT ? 0 : O_DIRECT, fd, err;
+	int mode = aio->readonly ? O_RDONLY : O_RDWR | O_EXCL; /* O_EXCL is for devices */
+	struct stat st;
+
+	/* Before opening: a pipe would block, a tape would rewind. */
+	if (stat(name, &st)) {
+		err = -errno;
+		EPRINTF("%s: %s", name, strerror(-err));
+		return err;
+	}
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+		EPRINTF("%s: neither a file nor a block device", name);
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	}
+	aio->block_device = S_ISBLK(st.st_mode);
+	if (!aio->block_device)
+		mode &= ~O_EXCL;
+
+	fd = open(name, mode | direct | O_CLOEXEC);
+	if (fd < 0 && errno == EINVAL && direct) {
+		fd = open(name, mode | O_CLOEXEC);
+		if (fd >= 0)
+			tlog_syslog(TLOG_WARN, "%s: no O_DIRECT there, using the page cache",
+				    name);
+	}
+	if (fd < 0) {
+		err = -errno;
+		EPRINTF("%s: cannot open it: %s", name,
+			err == -EBUSY ? "it is mounted, or another program has it"
+				      : strerror(-err));
+		return err;
+	}
+
+	return fd;
+}
+
+/*
+ * Only whole images are locked, by open file descriptions: another open in this
+ * process counts as well. File systems without locks do without, with a warning.
+ */
+static int
+tdaio_lock(struct tdaio *aio, const char *name)
+{
+	struct flock lock = {
+		.l_type = aio->readonly ? F_RDLCK : F_WRLCK,
+		.l_whence = SEEK_SET,
+	};
+
+	if (!fcntl(aio->fd, F_OFD_SETLK, &lock))
+		return 0;
+
+	if (errno == EAGAIN || errno == EACCES) {
+		EPRINTF("%s: in use: another disk of a tapdisk, or another program, has it "
+			"locked",
+			name);
+		return -EBUSY;
+	}
+
+	tlog_syslog(TLOG_WARN, "%s: cannot be locked (%s); nothing keeps others from it", name,
+		    strerror(errno));
+	return 0;
+}
+
+/* Whether O_DIRECT takes a read of that size at the image's start into buf. */
+static bool
+tdaio_direct_takes(struct tdaio *aio, char *buf, size_t size)
+{
+	return pread(aio->fd, buf, size, 0) >= 0 || errno != EINVAL;
+}
+
+/*
+ * The alignment that O_DIRECT wants, found by trying, since older kernels do not
+ * tell; what not even 4096 bytes satisfy goes through the page cache. So does
+ * what wants memory aligned to more than the 512 bytes that requests have.
+ * Bytes, 0 for the page cache, or -ENOMEM.
+ */
+static long
+tdaio_direct_alignment(struct tdaio *aio)
+{
+	char *buf;
+	long align;
+
+	if (!(fcntl(aio->fd, F_GETFL) & O_DIRECT))
+		return 0;
+
+	buf = aligned_alloc(AIO_DIRECT, 2 * AIO_DIRECT);
+	if (!buf)
+		return -ENOMEM;
+
+	align = tdaio_direct_takes(aio, buf, SECTOR_SIZE) ? SECTOR_SIZE : AIO_DIRECT;
+	if (!tdaio_direct_takes(aio, buf + SECTOR_SIZE, (size_t)align))
+		align = 0;
+	free(buf);
+	return align;
+}
+
+static int
+tdaio_get_info(struct tdaio *aio, const char *name, td_disk_info_t *info)
+{
+	uint64_t bytes;
+	int logical = SECTOR_SIZE;
+	long align = tdaio_direct_alignment(aio);
+	struct stat st;
+
+	if (align < 0)
+		return (int)align;
+	if (!align && fcntl(aio->fd, F_SETFL, O_RDWR))
+		return -errno;
+
+	if (aio->block_device) {
+		if (ioctl(aio->fd, BLKGETSIZE64, &bytes) || ioctl(aio->fd, BLKSSZGET, &logical))
+			return -errno;
+	} else {
+		if (fstat(aio->fd, &st))
+			return -errno;
+		bytes = (uint64_t)st.st_size;
+	}
+	if (align > logical)
+		logical = (int)align;
+
+	if (!bytes || bytes % (uint64_t)logical) {
+		EPRINTF("%s: its size, %llu bytes, is not a positive multiple of its sectors' "
+			"%d bytes",
+			name, (unsigned long long)bytes, logical);
+		return -EINVAL;
+	}
+
+	info->size = bytes >> SECTOR_SHIFT;
+	info->sector_size = logical;
+	return 0;
+}
+
+static void
+tdaio_free(struct tdaio *aio)
+{
+	while (aio->slabs) {
+		struct tdaio_slab *slab = aio->slabs;
+
+		aio->slabs = slab->next;
+		free(slab);
+	}
+	if (aio->fd >= 0)
+		close(aio->fd);
+}
+
+static int
+tdaio_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encryption,
+	   td_flag_t flags)
+{
+	struct tdaio *aio = driver->data;
+	int err;
+
+	aio->driver = driver;
+	aio->readonly = flags & TD_OPEN_RDONLY;
+	INIT_LIST_HEAD(&aio->free);
+	INIT_LIST_HEAD(&aio->works);
+	INIT_LIST_HEAD(&aio->flushes);
+	INIT_LIST_HEAD(&aio->flushing);
+
+	aio->fd = tdaio_open_file(aio, name, flags);
+	if (aio->fd < 0)
+		return aio->fd;
+
+	err = tdaio_lock(aio, name);
+	if (!err)
+		err = tdaio_get_info(aio, name, &driver->info);
+	if (!err && !tdaio_grow(aio))
+		err = -ENOMEM;
+	if (err)
+		tdaio_free(aio);
+	return err;
+}
+
+static int
+tdaio_close(td_driver_t *driver)
+{
+	struct tdaio *aio = driver->data;
+
+	while (aio->in_flight)
+		tapdisk_server_iterate();
+	tdaio_free(aio);
+	return 0;
+}
+
+static int
+tdaio_get_parent_id(td_driver_t *driver, td_disk_id_t *id)
+{
+	return TD_NO_PARENT;
+}
+
+static int
+tdaio_validate_parent(td_driver_t *driver, td_driver_t *parent, td_flag_t flags)
+{
+	return -EINVAL;
+}
+
+static void
+tdaio_stats(td_driver_t *driver, td_stats_t *st)
+{
+	struct tdaio *aio = driver->data;
+
+	tapdisk_stats_field(st, "reqs", "{");
+	tapdisk_stats_field(st, "max", "u", aio->n_requests);
+	tapdisk_stats_field(st, "pending", "u", aio->in_flight);
+	tapdisk_stats_leave(st, '}');
+}
+
+static void
+tdaio_debug(td_driver_t *driver)
+{
+	struct tdaio *aio = driver->data;
+
+	DPRINTF("%s: %u of %u requests in flight", driver->name, aio->in_flight,
+		aio->n_requests);
+}
+
+struct tap_disk tapdisk_aio = {
+	.disk_type = "tapdisk_aio",
+	.private_data_size = sizeof(struct tdaio),
+	.td_open = tdaio_open,
+	.td_close = tdaio_close,
+	.td_get_parent_id = tdaio_get_parent_id,
+	.td_validate_parent = tdaio_validate_parent,
+	.td_queue_read = tdaio_queue_read,
+	.td_queue_write = tdaio_queue_write,
+	.td_queue_block_status = tdaio_queue_block_status,
+	.td_queue_flush = tdaio_queue_flush,
+	.td_queue_zero = tdaio_queue_zero,
+	.td_debug = tdaio_debug,
+	.td_stats = tdaio_stats,
+};

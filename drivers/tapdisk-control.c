@@ -1,0 +1,758 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tapdisk-control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tapdisk-log.h"
+#include "tapdisk-message.h"
+#include "tapdisk-nbdserver.h"
+#include "tapdisk-server.h"
+#include "tapdisk-stats.h"
+#include "tapdisk-vbd.h"
+#include "timeout-math.h"
+
+#define CONTROL_CONNECTIONS  10
+#define CONTROL_BACKLOG	     32
+#define CONTROL_RECV_TIMEOUT 2000000 /* microseconds, for all of a request */
+#define CONTROL_SEND_TIMEOUT TV_SECS(10)
+
+/* Flags of OPEN that are carried out; a request with any other is refused. */
+#define CONTROL_OPEN_FLAGS                                           \
+	(TAPDISK_MESSAGE_FLAG_SHARED | TAPDISK_MESSAGE_FLAG_RDONLY | \
+	 TAPDISK_MESSAGE_FLAG_NO_O_DIRECT)
+
+/*
+ * A connection's life. It waits for one thing at a time, so it has one event:
+ * for input, a hang-up, or room for output.
+ */
+enum conn_state {
+	CONN_FREE,
+	CONN_RECEIVING,
+	CONN_READY,   /* has a request for tapdisk_control_run() */
+	CONN_WORKING, /* a pause or close is under way */
+	CONN_SENDING,
+};
+
+struct control_conn {
+	enum conn_state state;
+	int fd;
+	event_id_t event;
+	tapdisk_message_t request;
+	size_t received;  /* bytes of the request */
+	int64_t deadline; /* by which all of it must be here, ns */
+	tapdisk_message_t response;
+	char *reply; /* what is sent: responses and what belongs to them */
+	size_t reply_size;
+	size_t sent;
+	td_vbd_t *vbd; /* CONN_WORKING */
+};
+
+static struct {
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	int fd;
+	event_id_t event;
+	struct control_conn conns[CONTROL_CONNECTIONS];
+	unsigned int n_conns;
+	bool shutdown; /* every VBD is to be detached when closed */
+} control = { .fd = -1 };
+
+static void conn_event(event_id_t id, char mode, void *private);
+
+/* --- connections --------------------------------------------------------------- */
+
+static void
+conn_close(struct control_conn *conn)
+{
+	char rest[4096];
+
+	tapdisk_server_unregister_event(conn->event);
+
+	/* Unread input would make the client see a reset before its answer. */
+	while (recv(conn->fd, rest, sizeof(rest), MSG_DONTWAIT) == sizeof(rest))
+		;
+	close(conn->fd);
+	free(conn->reply);
+	memset(conn, 0, sizeof(*conn));
+
+	if (control.n_conns-- == CONTROL_CONNECTIONS)
+		tapdisk_server_mask_event(control.event, 0);
+}
+
+/* Makes the connection wait for something else. */
+static void
+conn_wait(struct control_conn *conn, enum conn_state state, char mode, struct timeval timeout)
+{
+	tapdisk_server_unregister_event(conn->event);
+	conn->state = state;
+	conn->event = tapdisk_server_register_event(mode | SCHEDULER_POLL_TIMEOUT, conn->fd,
+						    timeout, conn_event, conn);
+	if (conn->event < 0) {
+		EPRINTF("control: cannot wait for a client: %s", strerror(-conn->event));
+		conn_close(conn);
+	}
+}
+
+static void
+conn_send(struct control_conn *conn)
+{
+	while (conn->sent < conn->reply_size) {
+		ssize_t n = send(conn->fd, conn->reply + conn->sent,
+				 conn->reply_size - conn->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			if (conn->state != CONN_SENDING)
+				conn_wait(conn, CONN_SENDING, SCHEDULER_POLL_WRITE_FD,
+					  CONTROL_SEND_TIMEOUT);
+			return;
+		}
+		if (n < 0)
+			break;
+		conn->sent += (size_t)n;
+	}
+
+	conn_close(conn);
+}
+
+/* Adds to the answer. 0 or -ENOMEM. */
+static int
+conn_reply(struct control_conn *conn, const void *data, size_t size)
+{
+	char *reply = realloc(conn->reply, conn->reply_size + size);
+
+	if (!reply)
+		return -ENOMEM;
+
+	memcpy(reply + conn->reply_size, data, size);
+	conn->reply = reply;
+	conn->reply_size += size;
+	return 0;
+}
+
+/* Answers with the response, or if err is not 0 with that and the reason in words. */
+static void
+conn_answer(struct control_conn *conn, int err)
+{
+	tapdisk_message_t *response = &conn->response;
+	const char *text = tapdisk_log_last_error();
+
+	if (err) {
+		memset(&response->u, 0, sizeof(response->u));
+		response->type = TAPDISK_MESSAGE_ERROR;
+		response->u.response.error = -err;
+		snprintf(response->u.response.message, sizeof(response->u.response.message),
+			 "%s", *text ? text : strerror(-err));
+	}
+
+	if (conn_reply(conn, response, sizeof(*response)))
+		conn_close(conn);
+	else
+		conn_send(conn);
+}
+
+/* --- what clients can ask for --------------------------------------------------- */
+
+/*
+ * A handler fills in the response's union, which is zero, and returns 0 or -errno; or
+ * CONTROL_LATER, when control_finished() will answer.
+ */
+#define CONTROL_LATER 1
+
+static int
+control_get_pid(struct control_conn *conn)
+{
+	conn->response.u.tapdisk_pid = getpid();
+	return 0;
+}
+
+static int
+control_list(struct control_conn *conn)
+{
+	struct list_head *vbds = tapdisk_server_get_all_vbds();
+	tapdisk_message_list_t *list = &conn->response.u.list;
+	td_vbd_t *vbd;
+
+	list_for_each_entry(vbd, vbds, next)
+		list->count++;
+
+	list_for_each_entry(vbd, vbds, next) {
+		list->minor = vbd->minor;
+		list->state = (int32_t)vbd->state;
+		memset(list->path, 0, sizeof(list->path));
+		if (vbd->name)
+			snprintf(list->path, sizeof(list->path), "%s", vbd->name);
+		if (conn_reply(conn, &conn->response, sizeof(conn->response)))
+			return -ENOMEM;
+		list->count--;
+	}
+
+	memset(list, 0, sizeof(*list));
+	list->minor = -1;
+	return 0;
+}
+
+/* The JSON follows the response; both are queued here. */
+static int
+control_stats(struct control_conn *conn)
+{
+	uint16_t minor = conn->request.cookie;
+	td_vbd_t *vbd = tapdisk_server_get_vbd(minor);
+	td_stats_t st;
+	char *json;
+	size_t len;
+	int err;
+
+	tapdisk_stats_init(&st);
+	if (minor == TAPDISK_MESSAGE_COOKIE_ALL) {
+		tapdisk_stats_enter(&st, '[');
+		list_for_each_entry(vbd, tapdisk_server_get_all_vbds(), next)
+			tapdisk_vbd_stats(vbd, &st);
+		tapdisk_stats_leave(&st, ']');
+	} else if (vbd) {
+		tapdisk_vbd_stats(vbd, &st);
+	} else {
+		EPRINTF("minor %u is not attached to this tapdisk", minor);
+		return -ENODEV;
+	}
+
+	err = tapdisk_stats_finish(&st, &json, &len);
+	if (err)
+		return err;
+
+	conn->response.u.info.length = len;
+	err = conn_reply(conn, &conn->response, sizeof(conn->response));
+	if (!err)
+		err = conn_reply(conn, json, len);
+	free(json);
+	if (err)
+		return err;
+
+	conn_send(conn);
+	return CONTROL_LATER;
+}
+
+/* Takes the lock on the minor's marker file. The descriptor, or -errno. */
+static int
+control_lock_minor(td_uuid_t minor)
+{
+	char path[PATH_MAX];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/" TAPDISK_MINOR_PREFIX "%u", tapdisk_server_run_dir(),
+		 minor);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0) {
+		err = -errno;
+		EPRINTF("minor %u: %s: %s; allocate the minor first", minor, path,
+			strerror(-err));
+		return err;
+	}
+
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		EPRINTF("minor %u: %s: %s", minor, path,
+			err == -EBUSY ? "another tapdisk has it" : strerror(-err));
+		close(fd);
+		return err;
+	}
+
+	return fd;
+}
+
+static int
+control_attach(struct control_conn *conn)
+{
+	td_uuid_t minor = conn->request.cookie;
+	td_vbd_t *vbd;
+	int fd;
+
+	if (tapdisk_server_get_vbd(minor)) {
+		EPRINTF("minor %u is attached already", minor);
+		return -EEXIST;
+	}
+
+	fd = control_lock_minor(minor);
+	if (fd < 0)
+		return fd;
+
+	vbd = tapdisk_vbd_create(minor);
+	if (!vbd) {
+		close(fd);
+		return -ENOMEM;
+	}
+	vbd->lock_fd = fd;
+	tapdisk_server_add_vbd(vbd);
+	return 0;
+}
+
+/* For requests that need a VBD: *vbd, or -ENODEV. */
+static int
+control_find(const struct control_conn *conn, td_vbd_t **vbd)
+{
+	*vbd = tapdisk_server_get_vbd(conn->request.cookie);
+	if (*vbd)
+		return 0;
+
+	EPRINTF("minor %u is not attached to this tapdisk", conn->request.cookie);
+	return -ENODEV;
+}
+
+static void
+control_drop_vbd(td_vbd_t *vbd)
+{
+	tapdisk_server_remove_vbd(vbd);
+	close(vbd->lock_fd);
+	tapdisk_vbd_free(vbd);
+}
+
+static int
+control_detach(struct control_conn *conn)
+{
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+
+	if (err)
+		return err;
+	if (vbd->name) {
+		EPRINTF("minor %u is open (%s); close it first", vbd->minor, vbd->name);
+		return -EBUSY;
+	}
+
+	control_drop_vbd(vbd);
+	return 0;
+}
+
+/* Whether the strings of OPEN and RESUME end, and nothing unknown is wanted. */
+static int
+control_check_params(const tapdisk_message_params_t *params, uint32_t flags)
+{
+	if (!memchr(params->path, '\0', sizeof(params->path))) {
+		EPRINTF("the image's name is longer than %zu bytes", sizeof(params->path) - 1);
+		return -ENAMETOOLONG;
+	}
+	if (params->flags & ~flags) {
+		EPRINTF("this tapdisk has no mirrors, caches, logs, chains or encryption "
+			"(flags %#x)",
+			params->flags & ~flags);
+		return -EOPNOTSUPP;
+	}
+
+	return 0;
+}
+
+static int
+control_disk_info(struct control_conn *conn)
+{
+	tapdisk_message_image_t *image = &conn->response.u.image;
+	td_disk_info_t info;
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+
+	if (!err)
+		err = tapdisk_vbd_get_disk_info(vbd, &info);
+	if (err)
+		return err;
+
+	image->sectors = info.size;
+	image->sector_size = (uint32_t)info.sector_size;
+	image->info = info.info;
+	return 0;
+}
+
+/*
+ * A pause or close has ended. The client that waits for it, if it still does, is
+ * the only one: the VBD allows one such operation at a time.
+ */
+static void
+control_finished(td_vbd_t *vbd, int err, void *token)
+{
+	if (!vbd->name) {
+		tapdisk_nbdserver_stop(vbd->nbdserver);
+		vbd->nbdserver = NULL;
+	} else if (control.shutdown) {
+		EPRINTF("minor %u cannot be closed, this tapdisk goes on", vbd->minor);
+		control.shutdown = false;
+	}
+
+	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
+		struct control_conn *conn = &control.conns[i];
+
+		if (conn->state == CONN_WORKING && conn->vbd == vbd) {
+			conn_answer(conn, err);
+			break;
+		}
+	}
+}
+
+static int
+control_open(struct control_conn *conn)
+{
+	const tapdisk_message_params_t *params = &conn->request.u.params;
+	bool readonly = params->flags & TAPDISK_MESSAGE_FLAG_RDONLY;
+	td_flag_t flags = 0;
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+
+	if (!err)
+		err = control_check_params(params, CONTROL_OPEN_FLAGS);
+	if (!err && params->prt_devnum != TAPDISK_MESSAGE_NO_PARENT) {
+		EPRINTF("this tapdisk cannot use another minor as a parent");
+		err = -EOPNOTSUPP;
+	}
+	if (err)
+		return err;
+
+	if (readonly)
+		flags |= TD_OPEN_RDONLY;
+	if (params->flags & TAPDISK_MESSAGE_FLAG_NO_O_DIRECT)
+		flags |= TD_OPEN_NO_O_DIRECT;
+	if (params->flags & TAPDISK_MESSAGE_FLAG_SHARED)
+		flags |= TD_OPEN_SHAREABLE;
+
+	err = tapdisk_vbd_open(vbd, params->path, flags);
+	if (err)
+		return err;
+	if (params->req_timeout)
+		vbd->req_timeout = params->req_timeout;
+
+	err = tapdisk_nbdserver_start(vbd, vbd->minor, readonly, &vbd->nbdserver);
+	if (err) {
+		/* Nothing is in flight: the next turn closes it. */
+		tapdisk_vbd_close(vbd, true, control_finished, NULL);
+		return err;
+	}
+
+	return control_disk_info(conn);
+}
+
+static int
+control_pause(struct control_conn *conn)
+{
+	int err = control_find(conn, &conn->vbd);
+
+	conn->state = CONN_WORKING;
+	if (!err)
+		err = tapdisk_vbd_pause(conn->vbd, control_finished, NULL);
+	return err ? err : CONTROL_LATER;
+}
+
+static int
+control_resume(struct control_conn *conn)
+{
+	const tapdisk_message_params_t *params = &conn->request.u.params;
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+
+	if (!err)
+		err = control_check_params(params, 0);
+	if (err)
+		return err;
+
+	return tapdisk_vbd_resume(vbd, *params->path ? params->path : NULL);
+}
+
+static int
+control_close(struct control_conn *conn)
+{
+	int err = control_find(conn, &conn->vbd);
+
+	conn->state = CONN_WORKING;
+	if (!err)
+		err = tapdisk_vbd_close(conn->vbd, false, control_finished, NULL);
+	return err ? err : CONTROL_LATER;
+}
+
+static int
+control_force_shutdown(struct control_conn *conn)
+{
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+
+	return err ? err : tapdisk_vbd_close(vbd, true, control_finished, NULL);
+}
+
+static int
+control_xenblkif(struct control_conn *conn)
+{
+	EPRINTF("this tapdisk cannot serve a Xen ring");
+	return -EOPNOTSUPP;
+}
+
+static const struct control_request {
+	int (*handle)(struct control_conn *conn);
+	uint16_t response;
+	bool at_once; /* changes nothing, so that any turn may do it */
+} control_requests[TAPDISK_MESSAGE_MAX + 1] = {
+	[TAPDISK_MESSAGE_PID] = { control_get_pid, TAPDISK_MESSAGE_PID_RSP, true },
+	[TAPDISK_MESSAGE_LIST] = { control_list, TAPDISK_MESSAGE_LIST_RSP, true },
+	[TAPDISK_MESSAGE_STATS] = { control_stats, TAPDISK_MESSAGE_STATS_RSP, true },
+	[TAPDISK_MESSAGE_ATTACH] = { control_attach, TAPDISK_MESSAGE_ATTACH_RSP },
+	[TAPDISK_MESSAGE_OPEN] = { control_open, TAPDISK_MESSAGE_OPEN_RSP },
+	[TAPDISK_MESSAGE_PAUSE] = { control_pause, TAPDISK_MESSAGE_PAUSE_RSP },
+	[TAPDISK_MESSAGE_RESUME] = { control_resume, TAPDISK_MESSAGE_RESUME_RSP },
+	[TAPDISK_MESSAGE_CLOSE] = { control_close, TAPDISK_MESSAGE_CLOSE_RSP },
+	[TAPDISK_MESSAGE_FORCE_SHUTDOWN] = { control_force_shutdown,
+					     TAPDISK_MESSAGE_CLOSE_RSP },
+	[TAPDISK_MESSAGE_DETACH] = { control_detach, TAPDISK_MESSAGE_DETACH_RSP },
+	[TAPDISK_MESSAGE_DISK_INFO] = { control_disk_info, TAPDISK_MESSAGE_DISK_INFO_RSP },
+	[TAPDISK_MESSAGE_XENBLKIF_CONNECT] = { control_xenblkif,
+					       TAPDISK_MESSAGE_XENBLKIF_CONNECT_RSP },
+	[TAPDISK_MESSAGE_XENBLKIF_DISCONNECT] = { control_xenblkif,
+						  TAPDISK_MESSAGE_XENBLKIF_DISCONNECT_RSP },
+};
+
+/* NULL if there is no such request. */
+static const struct control_request *
+control_request(const struct control_conn *conn)
+{
+	uint16_t type = conn->request.type;
+
+	return type <= TAPDISK_MESSAGE_MAX && control_requests[type].handle
+		       ? &control_requests[type]
+		       : NULL;
+}
+
+static void
+conn_handle(struct control_conn *conn)
+{
+	const struct control_request *request = control_request(conn);
+	int err;
+
+	conn->response.cookie = conn->request.cookie;
+	tapdisk_log_clear_error();
+	if (!request) {
+		EPRINTF("no such request: %u", conn->request.type);
+		conn_answer(conn, -EINVAL);
+		return;
+	}
+
+	conn->response.type = request->response;
+	err = request->handle(conn);
+	if (err != CONTROL_LATER)
+		conn_answer(conn, err);
+}
+
+/* --- events --------------------------------------------------------------------- */
+
+/* What is left of its time: who sends byte by byte does not get more. */
+static void
+conn_set_timeout(struct control_conn *conn)
+{
+	int64_t left = (conn->deadline - scheduler_now()) / 1000;
+
+	tapdisk_server_event_set_timeout(conn->event, left > 0 ? TV_USECS(left) : TV_ZERO);
+}
+
+static void
+conn_receive(struct control_conn *conn)
+{
+	const struct control_request *request;
+	ssize_t n = recv(conn->fd, (char *)&conn->request + conn->received,
+			 sizeof(conn->request) - conn->received, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		conn_close(conn);
+		return;
+	}
+
+	conn->received += (size_t)n;
+	if (conn->received < sizeof(conn->request)) {
+		conn_set_timeout(conn);
+		return;
+	}
+
+	request = control_request(conn);
+	if (!request || request->at_once)
+		conn_handle(conn);
+	else
+		conn_wait(conn, CONN_READY, SCHEDULER_POLL_EXCEPT_FD, TV_INF);
+}
+
+/* A client that has gone away leaves no paused VBD behind. */
+static void
+conn_hang_up(struct control_conn *conn)
+{
+	if (conn->state == CONN_WORKING)
+		tapdisk_vbd_cancel_pause(conn->vbd);
+	conn_close(conn);
+}
+
+static void
+conn_event(event_id_t id, char mode, void *private)
+{
+	struct control_conn *conn = private;
+
+	if (mode & SCHEDULER_POLL_READ_FD)
+		conn_receive(conn);
+	else if (mode & SCHEDULER_POLL_WRITE_FD)
+		conn_send(conn);
+	else
+		conn_hang_up(conn);
+}
+
+static struct control_conn *
+control_free_conn(void)
+{
+	for (int i = 0; i < CONTROL_CONNECTIONS; i++)
+		if (control.conns[i].state == CONN_FREE)
+			return &control.conns[i];
+	return NULL;
+}
+
+static void
+control_accept(event_id_t id, char mode, void *private)
+{
+	struct control_conn *conn = control_free_conn();
+	int fd;
+
+	if (!conn)
+		return;
+
+	fd = accept4(control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+
+	conn->fd = fd;
+	conn->deadline = scheduler_now() + CONTROL_RECV_TIMEOUT * INT64_C(1000);
+	if (++control.n_conns == CONTROL_CONNECTIONS)
+		tapdisk_server_mask_event(control.event, 1);
+	conn_wait(conn, CONN_RECEIVING, SCHEDULER_POLL_READ_FD, TV_USECS(CONTROL_RECV_TIMEOUT));
+}
+
+/* Binds the socket, which only its owner may connect to. 0 or -errno. */
+static int
+control_bind(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *dir = tapdisk_server_run_dir();
+	mode_t mask;
+	int len, err;
+
+	if (*dir != '/') {
+		EPRINTF("%s: " TAPDISK_RUN_DIR_ENV " must be an absolute path", dir);
+		return -EINVAL;
+	}
+
+	len = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/" TAPDISK_CTL_PREFIX "%d", dir,
+		       getpid());
+	if (len >= (int)sizeof(addr.sun_path)) {
+		EPRINTF("%s: too long a path for a socket in it", dir);
+		return -ENAMETOOLONG;
+	}
+
+	if (mkdir(dir, 0755) && errno != EEXIST) {
+		err = -errno;
+		EPRINTF("%s: cannot create it: %s", dir, strerror(-err));
+		return err;
+	}
+
+	/* One that is there is of a dead process that had our id. */
+	unlink(addr.sun_path);
+	mask = umask(0177);
+	err = bind(control.fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
+	umask(mask);
+	if (!err && listen(control.fd, CONTROL_BACKLOG)) {
+		err = -errno;
+		unlink(addr.sun_path);
+	}
+	if (err) {
+		EPRINTF("%s: cannot listen: %s", addr.sun_path, strerror(-err));
+		return err;
+	}
+
+	memcpy(control.path, addr.sun_path, sizeof(control.path));
+	return 0;
+}
+
+int
+tapdisk_control_open(const char **path)
+{
+	int err;
+
+	control.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (control.fd < 0)
+		return -errno;
+
+	err = control_bind();
+	if (err) {
+		close(control.fd);
+		control.fd = -1;
+		return err;
+	}
+
+	control.event = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD, control.fd,
+						      TV_INF, control_accept, NULL);
+	if (control.event < 0) {
+		err = control.event;
+		tapdisk_control_close();
+		return err;
+	}
+
+	*path = control.path;
+	return 0;
+}
+
+void
+tapdisk_control_close(void)
+{
+	if (control.fd >= 0) {
+		tapdisk_server_unregister_event(control.event);
+		close(control.fd);
+		unlink(control.path);
+		control.fd = -1;
+	}
+
+	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
+		struct control_conn *conn = &control.conns[i];
+
+		if (conn->state != CONN_FREE && conn->state != CONN_SENDING)
+			conn_close(conn);
+	}
+}
+
+void
+tapdisk_control_run(void)
+{
+	td_vbd_t *vbd, *next;
+
+	for (int i = 0; i < CONTROL_CONNECTIONS; i++)
+		if (control.conns[i].state == CONN_READY)
+			conn_handle(&control.conns[i]);
+
+	if (!control.shutdown)
+		return;
+	list_for_each_entry_safe(vbd, next, tapdisk_server_get_all_vbds(), next)
+		if (!vbd->name)
+			control_drop_vbd(vbd);
+}
+
+void
+tapdisk_control_shutdown(void)
+{
+	td_vbd_t *vbd;
+
+	control.shutdown = true;
+	list_for_each_entry(vbd, tapdisk_server_get_all_vbds(), next)
+		if (vbd->name)
+			tapdisk_vbd_close(vbd, true, control_finished, NULL);
+	tapdisk_control_run();
+}
+
+bool
+tapdisk_control_idle(void)
+{
+	return !control.n_conns;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tapdisk-control.h - the control socket, <run directory>/ctl<pid>
+ *
+ * Serves include/tapdisk-message.h. Nothing a client does blocks the loop: its
+ * request is collected as it comes, for two seconds at most; PID, LIST and STATS
+ * are answered at once, even in nested turns; what changes VBDs is done between
+ * outermost turns, one at a time, and the client waits for its end.
+ */
+#ifndef TAPDISK_CONTROL_H
+#define TAPDISK_CONTROL_H
+
+#include <stdbool.h>
+
+/* Starts listening; *path is valid until tapdisk_control_close(). 0 or -errno. */
+int tapdisk_control_open(const char **path);
+/* Removes the socket, and forgets all clients but those that are being answered. */
+void tapdisk_control_close(void);
+
+/* Does what clients have asked for. Only between outermost turns. */
+void tapdisk_control_run(void);
+
+/*
+ * Starts to close every VBD, and detaches those that are closed. One that refuses
+ * ends the attempt, the others are then closed but stay attached.
+ */
+void tapdisk_control_shutdown(void);
+
+/* Whether no client is connected. */
+bool tapdisk_control_idle(void);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tapdisk.c - starts the process
+ *
+ * It goes to the background when everything that can fail has been done, and
+ * then prints the path of its control socket. Its exit status is an errno value.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tapdisk-control.h"
+#include "tapdisk-log.h"
+#include "tapdisk-message.h"
+#include "tapdisk-server.h"
+
+#ifndef TAPDISK_VERSION
+#define TAPDISK_VERSION "0.1"
+#endif
+
+static void
+usage(FILE *out)
+{
+	fprintf(out,
+		"usage: tapdisk [-f]\n"
+		"\n"
+		"Serves virtual disks, as tap-ctl tells it to. It prints the path of its\n"
+		"control socket and goes to the background; it ends when the last disk has\n"
+		"been detached, or after SIGTERM when all are closed.\n"
+		"\n"
+		"  -f, -D, --foreground  stay in the foreground, log to stderr too\n"
+		"  -h, --help            this\n"
+		"  -V, --version         the version\n"
+		"\n"
+		"environment:\n"
+		"  " TAPDISK_RUN_DIR_ENV "        where the sockets are (" TAPDISK_RUN_DIR ")\n"
+		"  TAPDISK_LOG_STDERR    log to stderr too, in the background as well\n");
+}
+
+/*
+ * Memory that is swapped out to a disk that this process serves would never come
+ * back. Locked only without a limit, under which allocations would fail instead.
+ */
+static void
+lock_memory(void)
+{
+	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &unlimited) ||
+	    mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+		tlog_syslog(TLOG_WARN, "cannot lock memory (%s); going on without",
+			    strerror(errno));
+}
+
+/*
+ * Forks. The parent exits with the status that the child writes to *report, or
+ * with EIO if the child dies before. 0 in the child, or -errno.
+ */
+static int
+go_to_background(int *report)
+{
+	int fds[2], status = EIO;
+	pid_t child;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return -errno;
+
+	child = fork();
+	if (child < 0)
+		return -errno;
+
+	if (child) {
+		close(fds[1]);
+		while (read(fds[0], &status, sizeof(status)) < 0 && errno == EINTR)
+			;
+		_exit(status);
+	}
+
+	close(fds[0]);
+	*report = fds[1];
+	return setsid() < 0 ? -errno : 0;
+}
+
+/* Lets go of the terminal; stderr stays where the log goes there. */
+static int
+detach_stdio(bool keep_stderr)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
+	    (!keep_stderr && dup2(fd, STDERR_FILENO) < 0))
+		return -errno;
+	close(fd);
+	return chdir("/") ? -errno : 0;
+}
+
+/* Everything that can fail. */
+static int
+start(void)
+{
+	const char *path;
+	int err = tapdisk_server_init();
+
+	if (!err)
+		err = tapdisk_control_open(&path);
+	if (err)
+		return err;
+
+	if (printf("%s\n", path) < 0 || fflush(stdout)) {
+		err = -errno;
+		tapdisk_control_close();
+		return err;
+	}
+
+	DPRINTF("running, control on %s", path);
+	return 0;
+}
+
+static int
+run(bool foreground)
+{
+	bool log_stderr = foreground || getenv("TAPDISK_LOG_STDERR");
+	int err = 0, report = -1, status;
+
+	if (!foreground)
+		err = go_to_background(&report);
+	/* Until it is ready, whoever started it wants to see why not. */
+	tapdisk_log_open("tapdisk", true);
+	if (!err) {
+		lock_memory();
+		err = start();
+	}
+	if (!err && !foreground)
+		err = detach_stdio(log_stderr);
+	if (err)
+		EPRINTF("cannot start: %s", strerror(-err));
+	tapdisk_log_open("tapdisk", log_stderr);
+
+	status = -err;
+	if (report >= 0 && write(report, &status, sizeof(status)) < 0)
+		PERROR("cannot tell that it runs");
+	close(report);
+	if (err) {
+		tapdisk_control_close();
+		return status;
+	}
+
+	tapdisk_server_run();
+	tapdisk_server_exit();
+	DPRINTF("ends");
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "foreground", no_argument, NULL, 'f' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+	bool foreground = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "fDhV", options, NULL)) != -1) {
+		switch (c) {
+		case 'f':
+		case 'D':
+			foreground = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		case 'V':
+			printf("tapdisk %s\n", TAPDISK_VERSION);
+			return 0;
+		default:
+			usage(stderr);
+			return EINVAL;
+		}
+	}
+	if (optind != argc) {
+		usage(stderr);
+		return EINVAL;
+	}
+
+	return run(foreground);
+}

@@ -751,7 +751,7 @@ engine_run(struct engine *e)
 		while (handle_answer(e) || route_incoming(e) || flush_start(e))
 			;
 		e->after_run(e->ctx);
-	} while (!list_empty(&e->answered) || !list_empty(&e->incoming));
+	} while (handle_answer(e) || route_incoming(e) || flush_start(e));
 	e->running = false;
 }
 

@@ -415,8 +415,9 @@ migration_cancel(struct migration *m)
 	m->completing = m->paused = false;
 	m->error = 0;
 	copier_retry(&m->copier);
-	engine_retry_space(&m->engine);
 	switch_row(m, strategy_rollback());
+	/* Not before: the full destination is not asked again. */
+	engine_retry_space(&m->engine);
 	return 0;
 }
 

@@ -1,0 +1,2007 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine, the copier and the migration, event by event: the test decides in
+ * which order the disks answer, and how. docs/claims.md names the tests that
+ * prove the clauses of claim 1.
+ *
+ * A world's chunks are written as letters: S valid on the source alone, D on the
+ * destination alone, B on both. Chunk n is at C(n).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "world.h"
+
+#define C(n)	      ((uint64_t)(n)*CHUNK)
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct world *
+begin(enum strategy strategy, const char *chunks)
+{
+	return world_begin(&(struct world_config){ .strategy = strategy, .chunks = chunks });
+}
+
+static struct world *
+begin_copying(enum strategy strategy, const char *chunks)
+{
+	return world_begin(&(struct world_config){
+		.strategy = strategy, .chunks = chunks, .running = true });
+}
+
+/* A read that only that side serves, with version v. */
+static void
+check_served_by(struct world *w, enum side side, uint64_t sector, uint32_t count, unsigned v)
+{
+	unsigned others = outstanding(w, side_other(side));
+	struct request *r = guest_read(w, sector, count);
+
+	assert_int_equal(outstanding(w, side_other(side)), others);
+	answer(w, side, DISK_READ, sector, count, 0);
+	check_read_is(r, v);
+}
+
+/* A write that goes to that side alone; it is answered. */
+static void
+check_written_to(struct world *w, enum side side, uint64_t sector, uint32_t count, unsigned v)
+{
+	unsigned others = outstanding(w, side_other(side));
+	struct request *r = guest_write(w, sector, count, v);
+
+	assert_int_equal(outstanding(w, side_other(side)), others);
+	answer(w, side, DISK_WRITE, sector, count, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	check_disk(w, side, sector, count, v);
+}
+
+static void
+copy_chunk(struct world *w, unsigned n)
+{
+	answer(w, SRC, DISK_READ, C(n), CHUNK, 0);
+	answer(w, DST, DISK_WRITE, C(n), CHUNK, 0);
+}
+
+/* --- claim (a), low redundancy ------------------------------------------- */
+
+static void
+test_a_writes_to_be_copied_go_to_the_destination_and_are_recorded(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+
+	check_written_to(w, DST, 8, 8, 7);
+	check_valid(w, 0, 8, SRC_BIT);
+	check_valid(w, 8, 8, DST_BIT);
+	check_valid(w, 16, CHUNK - 16, SRC_BIT);
+	world_end(w);
+}
+
+static void
+test_a_writes_to_copied_go_to_the_destination(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "B");
+
+	check_written_to(w, DST, 8, 8, 7);
+	check_valid(w, 8, 8, DST_BIT);
+	world_end(w);
+}
+
+static void
+test_a_reads_of_copied_come_from_the_destination(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "BD");
+
+	check_served_by(w, DST, 8, 8, ON_SRC);
+	check_served_by(w, DST, C(1), 8, ON_DST);
+	world_end(w);
+}
+
+static void
+test_a_reads_of_to_be_copied_come_from_the_destination_if_recorded_else_the_source(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+	struct request *r;
+
+	check_written_to(w, DST, 9, 3, 7);
+	check_served_by(w, DST, 9, 3, 7);
+	check_served_by(w, SRC, 12, 4, ON_SRC);
+	r = guest_read(w, 6, 10);
+	answer(w, SRC, DISK_READ, 6, 3, 0);
+	answer(w, DST, DISK_READ, 9, 3, 0);
+	assert_false(r->done);
+	answer(w, SRC, DISK_READ, 12, 4, 0);
+	check_read(r);
+	world_end(w);
+}
+
+static void
+test_a_the_copier_skips_recorded_blocks(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+
+	check_written_to(w, DST, 9, 3, 7);
+	migration_resume(&w->m);
+	answer(w, SRC, DISK_READ, 0, 9, 0);
+	answer(w, DST, DISK_WRITE, 0, 9, 0);
+	answer(w, SRC, DISK_READ, 12, CHUNK - 12, 0);
+	answer(w, DST, DISK_WRITE, 12, CHUNK - 12, 0);
+	assert_int_equal(outstanding_all(w), 0);
+	check_disk(w, DST, 9, 3, 7);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	assert_int_equal(status_of(w).copier.skipped, 3 * SECTOR_BYTES);
+	assert_int_equal(status_of(w).copier.copied, (CHUNK - 3) * SECTOR_BYTES);
+	world_end(w);
+}
+
+static void
+test_a_reads_and_writes_of_a_chunk_being_copied_wait_for_its_copy(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "SB");
+	struct request *r = guest_read(w, 5, 3), *wr = guest_write(w, 10, 2, 7);
+
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, DST, DISK_WRITE, 0, CHUNK, 0);
+	answer(w, DST, DISK_READ, 5, 3, 0);
+	check_read_is(r, ON_SRC);
+	answer(w, DST, DISK_WRITE, 10, 2, 0);
+	assert_true(wr->done);
+	world_end(w);
+}
+
+static void
+test_a_other_chunks_do_not_wait_for_a_copy(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "SSB");
+
+	check_served_by(w, DST, C(2), 8, ON_SRC);
+	check_written_to(w, DST, C(1), 8, 7);
+	world_end(w);
+}
+
+/* --- claim (b), source-based low redundancy ------------------------------ */
+
+static void
+test_b_reads_and_writes_of_to_be_copied_go_to_the_source(void **state)
+{
+	struct world *w = begin(STRATEGY_SLR, "S");
+
+	check_served_by(w, SRC, 8, 8, ON_SRC);
+	check_written_to(w, SRC, 8, 8, 7);
+	check_valid(w, 0, CHUNK, SRC_BIT);
+	check_served_by(w, SRC, 8, 8, 7);
+	world_end(w);
+}
+
+static void
+test_b_writes_to_copied_go_to_the_destination_and_are_recorded(void **state)
+{
+	struct world *w = begin(STRATEGY_SLR, "B");
+
+	check_written_to(w, DST, 8, 8, 7);
+	check_valid(w, 0, 8, BOTH);
+	check_valid(w, 8, 8, DST_BIT);
+	world_end(w);
+}
+
+static void
+test_b_reads_of_copied_come_from_the_destination_if_updated_else_the_source(void **state)
+{
+	struct world *w = begin(STRATEGY_SLR, "B");
+
+	check_written_to(w, DST, 9, 3, 7);
+	check_served_by(w, DST, 9, 3, 7);
+	check_served_by(w, SRC, 0, 9, ON_SRC);
+	check_served_by(w, SRC, 12, 9, ON_SRC);
+	world_end(w);
+}
+
+static void
+test_b_a_chunk_being_copied_is_read_from_the_source_and_written_after_its_copy(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_SLR, "S");
+	struct request *r = guest_read(w, 5, 3), *wr = guest_write(w, 10, 2, 7);
+
+	answer(w, SRC, DISK_READ, 5, 3, 0);
+	check_read_is(r, ON_SRC);
+	assert_int_equal(outstanding_all(w), 1);
+	copy_chunk(w, 0);
+	answer(w, DST, DISK_WRITE, 10, 2, 0);
+	assert_true(wr->done);
+	world_end(w);
+}
+
+/* --- claim (c), asynchronous I/O mirroring ------------------------------- */
+
+static void
+test_c_reads_and_writes_of_to_be_copied_go_to_the_source(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "S");
+
+	check_served_by(w, SRC, 8, 8, ON_SRC);
+	check_written_to(w, SRC, 8, 8, 7);
+	check_served_by(w, SRC, 8, 8, 7);
+	assert_int_equal(status_of(w).pending_writes, 0);
+	world_end(w);
+}
+
+static void
+test_c_reads_of_copied_come_from_the_source(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+
+	check_served_by(w, SRC, 8, 8, ON_SRC);
+	world_end(w);
+}
+
+/* Acknowledged at the first success, of either side; pending until both. */
+static void
+test_c_writes_to_copied_go_to_both_and_are_complete_when_either_has_them(void **state)
+{
+	for (enum side first = SRC; first <= DST; first++) {
+		struct world *w = begin(STRATEGY_AIO, "B");
+		struct request *r = guest_write(w, 8, 8, 7);
+
+		the_io(w, side_other(first), DISK_WRITE, 8, 8);
+		assert_int_equal(status_of(w).pending_writes, 1);
+		answer(w, first, DISK_WRITE, 8, 8, 0);
+		assert_true(r->done);
+		assert_int_equal(r->err, 0);
+		assert_int_equal(status_of(w).pending_writes, 1);
+		answer(w, side_other(first), DISK_WRITE, 8, 8, 0);
+		assert_int_equal(status_of(w).pending_writes, 0);
+		check_disk(w, SRC, 8, 8, 7);
+		check_disk(w, DST, 8, 8, 7);
+		check_valid(w, 0, CHUNK, BOTH);
+		world_end(w);
+	}
+}
+
+static void
+test_c_a_failure_is_no_completion(void **state)
+{
+	for (enum side bad = SRC; bad <= DST; bad++) {
+		struct world *w = begin(STRATEGY_AIO, "B");
+		struct request *r = guest_write(w, 8, 8, 7);
+
+		answer(w, bad, DISK_WRITE, 8, 8, -EIO);
+		assert_false(r->done);
+		answer(w, side_other(bad), DISK_WRITE, 8, 8, 0);
+		assert_true(r->done);
+		assert_int_equal(r->err, 0);
+		check_valid(w, 8, 8, side_bit(side_other(bad)));
+		world_end(w);
+	}
+}
+
+/* One is issued while pending <= threshold; a part counts until both have answered. */
+static void
+test_c_writes_are_delayed_while_more_than_threshold_pend(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "B", .threshold = 2 });
+
+	for (unsigned i = 0; i < 5; i++)
+		guest_write(w, 8 * i, 8, 7 + i);
+	assert_int_equal(status_of(w).pending_writes, 3);
+	assert_int_equal(outstanding(w, DST), 3);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	assert_true(w->requests[1]->done);
+	assert_int_equal(outstanding(w, DST), 3);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	the_io(w, SRC, DISK_WRITE, 24, 8);
+	the_io(w, DST, DISK_WRITE, 24, 8);
+	assert_int_equal(status_of(w).pending_writes, 3);
+	assert_int_equal(status_of(w).held_writes, 1);
+	assert_int_equal(status_of(w).delayed_writes, 2);
+	world_end(w);
+}
+
+static void
+test_c_a_new_threshold_takes_effect_at_once(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "B", .threshold = 1 });
+
+	for (unsigned i = 0; i < 6; i++)
+		guest_write(w, 8 * i, 8, 7 + i);
+	assert_int_equal(outstanding(w, DST), 2);
+	migration_set_threshold(&w->m, 3);
+	assert_int_equal(outstanding(w, DST), 4);
+	migration_set_threshold(&w->m, 0);
+	answer(w, SRC, DISK_WRITE, 0, 8, 0);
+	answer(w, DST, DISK_WRITE, 0, 8, 0);
+	assert_int_equal(outstanding(w, DST), 3);
+	world_end(w);
+}
+
+static void
+test_c_only_writes_to_copied_are_delayed(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "BS", .threshold = 1 });
+
+	for (unsigned i = 0; i < 4; i++)
+		guest_write(w, 8 * i, 8, 7 + i);
+	for (unsigned i = 0; i < 4; i++)
+		guest_write(w, C(1) + 8 * i, 8, 7 + i);
+	check_served_by(w, SRC, 64, 8, ON_SRC);
+	assert_int_equal(outstanding(w, SRC), 2 + 4);
+	world_end(w);
+}
+
+static void
+test_c_a_read_that_overlaps_a_pending_write_waits_for_its_source_side(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *r;
+
+	guest_write(w, 10, 4, 7);
+	answer(w, DST, DISK_WRITE, 10, 4, 0);
+	r = guest_read(w, 8, 12);
+	answer(w, SRC, DISK_READ, 8, 2, 0);
+	answer(w, SRC, DISK_WRITE, 10, 4, 0);
+	settle(w);
+	check_read(r);
+	assert_int_equal(w->disk[DST].submitted[DISK_READ], 0);
+	world_end(w);
+}
+
+static void
+test_c_a_read_is_served_by_the_source_once_it_has_the_pending_write(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+
+	guest_write(w, 10, 4, 7);
+	answer(w, SRC, DISK_WRITE, 10, 4, 0);
+	check_served_by(w, SRC, 11, 2, 7); /* the destination's write is still out */
+	world_end(w);
+}
+
+/* --- the background art -------------------------------------------------- */
+
+static void
+test_mirror_answers_when_both_have_answered(void **state)
+{
+	for (enum side first = SRC; first <= DST; first++) {
+		struct world *w = begin(STRATEGY_MIRROR, "B");
+		struct request *r = guest_write(w, 8, 8, 7);
+
+		answer(w, first, DISK_WRITE, 8, 8, 0);
+		assert_false(r->done);
+		answer(w, side_other(first), DISK_WRITE, 8, 8, 0);
+		assert_true(r->done);
+		assert_int_equal(r->err, 0);
+		check_valid(w, 0, CHUNK, BOTH);
+		world_end(w);
+	}
+}
+
+static void
+test_mirror_is_not_throttled(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_MIRROR, .chunks = "B", .threshold = 1 });
+
+	for (unsigned i = 0; i < 6; i++)
+		guest_write(w, 8 * i, 8, 7 + i);
+	assert_int_equal(outstanding(w, DST), 6);
+	world_end(w);
+}
+
+static void
+test_dbt_a_write_to_copied_makes_it_to_be_copied_again(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_DBT, "B");
+	struct request *r;
+
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	r = guest_write(w, 8, 8, 7);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	assert_true(r->done);
+	assert_int_equal(w->m.state, MIGRATION_COPYING);
+	answer(w, SRC, DISK_READ, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	check_disk(w, DST, 8, 8, 7);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+/* --- parts --------------------------------------------------------------- */
+
+static void
+test_a_request_is_split_at_chunks_and_each_part_goes_its_way(void **state)
+{
+	struct world *w = begin(STRATEGY_SLR, "BS");
+	struct request *r = guest_write(w, C(1) - 8, 16, 7);
+
+	answer(w, DST, DISK_WRITE, C(1) - 8, 8, 0);
+	assert_false(r->done);
+	answer(w, SRC, DISK_WRITE, C(1), 8, 0);
+	assert_true(r->done);
+	world_end(w);
+}
+
+static void
+test_a_late_parts_success_never_hides_an_early_parts_error(void **state)
+{
+	const uint64_t parts[] = { C(1) - 8, C(1) };
+
+	for (int bad = 0; bad < 2; bad++) {
+		struct world *w = begin(STRATEGY_DBT, "SS");
+		struct request *r = guest_write(w, C(1) - 8, 16, 7);
+
+		answer(w, SRC, DISK_WRITE, parts[bad], 8, -EIO);
+		answer(w, SRC, DISK_WRITE, parts[!bad], 8, 0);
+		assert_true(r->done);
+		assert_int_equal(r->err, -EIO);
+		world_end(w);
+	}
+}
+
+/* The chunk is copied while the write is held: it goes where copied chunks' writes go. */
+static void
+test_a_held_part_is_routed_by_the_region_it_finds_not_the_one_it_met(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "S");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	copy_chunk(w, 0);
+	the_io(w, SRC, DISK_WRITE, 8, 8);
+	the_io(w, DST, DISK_WRITE, 8, 8);
+	settle(w);
+	assert_true(r->done);
+	check_disk(w, SRC, 8, 8, 7);
+	check_disk(w, DST, 8, 8, 7);
+	world_end(w);
+}
+
+static void
+test_validity_changes_when_a_write_completes(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+
+	guest_write(w, 8, 8, 7);
+	check_valid(w, 0, CHUNK, SRC_BIT);
+	check_served_by(w, SRC, 8, 8, ON_SRC); /* while it is in flight: the old data */
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	check_valid(w, 8, 8, DST_BIT);
+	world_end(w);
+}
+
+/* --- a chunk being copied ------------------------------------------------ */
+
+static void
+test_a_copy_waits_for_writes_in_flight_and_only_then_reads_the_map(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+	struct request *late;
+
+	guest_write(w, 8, 8, 7);
+	migration_resume(&w->m);
+	assert_int_equal(outstanding(w, SRC), 0);
+	late = guest_write(w, 32, 8, 8); /* behind the copier: it must not starve */
+	assert_int_equal(outstanding(w, DST), 1);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	answer(w, SRC, DISK_READ, 0, 8, 0);
+	answer(w, DST, DISK_WRITE, 0, 8, 0);
+	answer(w, SRC, DISK_READ, 16, CHUNK - 16, 0);
+	answer(w, DST, DISK_WRITE, 16, CHUNK - 16, 0);
+	assert_false(late->done);
+	answer(w, DST, DISK_WRITE, 32, 8, 0);
+	check_disk(w, DST, 8, 8, 7);
+	check_disk(w, DST, 32, 8, 8);
+	world_end(w);
+}
+
+static void
+test_writes_held_by_a_copy_go_on_in_their_order(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_SLR, "S");
+
+	for (unsigned i = 0; i < 4; i++)
+		guest_write(w, 8, 8, 7 + i);
+	copy_chunk(w, 0);
+	settle(w);
+	check_disk(w, DST, 8, 8, 10);
+	world_end(w);
+}
+
+static void
+test_several_chunks_are_copied_at_once(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_SLR, .chunks = "SBSSS", .depth = 3, .running = true });
+
+	assert_int_equal(outstanding(w, SRC), 3);
+	the_io(w, SRC, DISK_READ, C(0), CHUNK);
+	the_io(w, SRC, DISK_READ, C(2), CHUNK);
+	copy_chunk(w, 3);
+	copy_chunk(w, 4);
+	copy_chunk(w, 2);
+	copy_chunk(w, 0);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+static void
+test_the_copy_is_exact_to_the_sector_at_the_disks_end(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_LR, .sectors = C(1) + 13, .running = true });
+
+	copy_chunk(w, 0);
+	answer(w, SRC, DISK_READ, C(1), 13, 0);
+	answer(w, DST, DISK_WRITE, C(1), 13, 0);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+/*
+ * A write starts before, while its chunk is read, while it is written, or after the
+ * copy; its disks answer at the first of these moments, from a given one on, at
+ * which they have something to answer. Whatever the order, the write is not lost,
+ * and no write of the guest is in flight beside the copy's I/O.
+ */
+enum moment { BEFORE, COPY_READ, COPY_WRITE, AFTER, MOMENTS };
+
+static void
+answer_guest_write(struct world *w)
+{
+	for (enum side s = SRC; s < SIDES; s++)
+		if (find_io(w, s, DISK_WRITE, 24, 8))
+			answer(w, s, DISK_WRITE, 24, 8, 0);
+}
+
+static void
+race(enum strategy strategy, enum moment start, enum moment finish)
+{
+	struct world *w = begin(strategy, "SB");
+	struct request *r = NULL;
+
+	for (enum moment now = BEFORE; now < MOMENTS; now++) {
+		struct disk_io *copy_io = NULL;
+
+		if (now == COPY_READ)
+			migration_resume(&w->m);
+		for (enum side s = SRC; s < SIDES; s++) {
+			enum disk_op op = s == SRC ? DISK_READ : DISK_WRITE;
+
+			if (find_io(w, s, op, 0, CHUNK) || find_io(w, s, op, 0, 24))
+				copy_io = list_entry(w->disk[s].outstanding.next,
+						     struct disk_io, link);
+		}
+		if (now == start)
+			r = guest_write(w, 24, 8, 7);
+		if (copy_io)
+			assert_true(!find_io(w, SRC, DISK_WRITE, 24, 8) &&
+				    !find_io(w, DST, DISK_WRITE, 24, 8));
+		if (r && now >= finish)
+			answer_guest_write(w);
+		if (copy_io)
+			fake_complete(copy_io, 0);
+	}
+	settle(w);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, 24, 8, 7);
+	check_disk(w, DST, 0, 24, ON_SRC);
+	world_end(w);
+}
+
+static void
+test_a_write_is_not_lost_in_any_order_with_the_copy_of_its_chunk(void **state)
+{
+	for (int s = 0; s < STRATEGIES; s++)
+		for (enum moment start = BEFORE; start < MOMENTS; start++)
+			for (enum moment finish = start; finish < MOMENTS; finish++)
+				race((enum strategy)s, start, finish);
+}
+
+/* --- overlaps ------------------------------------------------------------ */
+
+static void
+test_a_write_that_overlaps_a_mirrored_write_is_held_until_both_sides_have_that(void **state)
+{
+	const enum strategy strategies[] = { STRATEGY_AIO, STRATEGY_MIRROR };
+
+	for (size_t i = 0; i < LENGTH(strategies); i++) {
+		struct world *w = begin(strategies[i], "B");
+
+		guest_write(w, 8, 8, 7);
+		guest_write(w, 12, 8, 8);
+		answer(w, SRC, DISK_WRITE, 8, 8, 0);
+		assert_int_equal(outstanding(w, SRC), 0);
+		answer(w, DST, DISK_WRITE, 8, 8, 0);
+		/* Even if the sides now answer in another order. */
+		answer(w, DST, DISK_WRITE, 12, 8, 0);
+		answer(w, SRC, DISK_WRITE, 12, 8, 0);
+		for (enum side s = SRC; s < SIDES; s++) {
+			check_disk(w, s, 8, 4, 7);
+			check_disk(w, s, 12, 8, 8);
+		}
+		check_valid(w, 0, CHUNK, BOTH);
+		world_end(w);
+	}
+}
+
+static void
+test_writes_that_overlap_on_one_side_keep_their_order(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+
+	guest_write(w, 8, 8, 7);
+	guest_write(w, 12, 8, 8);
+	guest_write(w, 10, 1, 9);
+	settle(w);
+	check_disk(w, DST, 8, 2, 7);
+	check_disk(w, DST, 10, 1, 9);
+	check_disk(w, DST, 12, 8, 8);
+	world_end(w);
+}
+
+/* --- the engine's copies of mirrored writes ------------------------------ */
+
+/* request_done() scribbles over the buffer as soon as the guest has it back. */
+static void
+test_the_guests_buffer_is_not_used_after_the_acknowledgement(void **state)
+{
+	for (enum side first = SRC; first <= DST; first++) {
+		struct world *w = begin(STRATEGY_AIO, "B");
+
+		guest_write(w, 8, 8, 7);
+		answer(w, first, DISK_WRITE, 8, 8, 0);
+		answer(w, side_other(first), DISK_WRITE, 8, 8, 0);
+		check_disk(w, SRC, 8, 8, 7);
+		check_disk(w, DST, 8, 8, 7);
+		world_end(w);
+	}
+}
+
+static void
+test_copies_of_mirrored_writes_are_bounded_in_bytes(void **state)
+{
+	const uint32_t mib = 2048;
+	struct world *w = world_begin(&(struct world_config){ .strategy = STRATEGY_AIO,
+							      .chunks = "BBBBBBBBBBBBBBBBBBBB",
+							      .chunk = mib,
+							      .threshold = 1000 });
+
+	for (unsigned i = 0; i < 20; i++)
+		guest_write(w, i * mib, mib, 7);
+	assert_int_equal(outstanding(w, SRC), MIRROR_COPY_BYTES / (mib * SECTOR_BYTES));
+	answer(w, SRC, DISK_WRITE, 0, mib, 0);
+	answer(w, DST, DISK_WRITE, 0, mib, 0);
+	the_io(w, DST, DISK_WRITE, 16 * mib, mib);
+	world_end(w);
+}
+
+static void
+test_one_mirrored_write_is_admitted_whatever_its_size(void **state)
+{
+	const uint32_t chunk = MIRROR_COPY_BYTES / SECTOR_BYTES;
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "BB", .chunk = chunk });
+
+	guest_write(w, chunk - 8, chunk, 7);
+	assert_int_equal(outstanding(w, DST), 1);
+	answer(w, DST, DISK_WRITE, chunk - 8, 8, 0);
+	answer(w, SRC, DISK_WRITE, chunk - 8, 8, 0);
+	the_io(w, DST, DISK_WRITE, chunk, chunk - 8);
+	world_end(w);
+}
+
+/* --- failed writes ------------------------------------------------------- */
+
+/* What one failed write to the sides of issued leaves where the map said was. */
+static void
+check_failed_write(enum strategy strategy, char was, side_mask issued, side_mask left)
+{
+	struct world *w = begin(strategy, (char[]){ was, '\0' });
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	for (enum side s = SRC; s < SIDES; s++) {
+		assert_int_equal(outstanding(w, s), !!(issued & side_bit(s)));
+		if (issued & side_bit(s))
+			answer(w, s, DISK_WRITE, 8, 8, -EIO);
+	}
+	assert_true(r->done);
+	assert_int_equal(r->err, -EIO);
+	assert_int_equal(validity_get(w->m.engine.map, 8, 8, &(uint64_t){ 0 }), left);
+	settle(w);
+	world_end(w);
+}
+
+static void
+test_a_failed_write_leaves_its_side_untrusted_if_the_other_is_valid(void **state)
+{
+	check_failed_write(STRATEGY_LR, 'B', DST_BIT, SRC_BIT);
+	check_failed_write(STRATEGY_LR, 'S', DST_BIT, SRC_BIT);
+	check_failed_write(STRATEGY_DBT, 'B', SRC_BIT, DST_BIT);
+	check_failed_write(STRATEGY_DBT, 'D', SRC_BIT, DST_BIT);
+}
+
+static void
+test_a_failed_write_to_the_only_valid_side_leaves_that_side(void **state)
+{
+	check_failed_write(STRATEGY_LR, 'D', DST_BIT, DST_BIT);
+	check_failed_write(STRATEGY_SLR, 'S', SRC_BIT, SRC_BIT);
+	check_failed_write(STRATEGY_AIO, 'D', BOTH, DST_BIT);
+}
+
+/* Old, new or neither, and another on each side: so one of them alone is asked from now on. */
+static void
+test_a_mirrored_write_that_fails_on_both_sides_leaves_exactly_one_valid(void **state)
+{
+	check_failed_write(STRATEGY_AIO, 'B', BOTH, SRC_BIT);
+	check_failed_write(STRATEGY_MIRROR, 'B', BOTH, SRC_BIT);
+}
+
+static void
+test_a_mirrored_write_that_fails_on_one_side_succeeds_and_is_valid_on_the_other(void **state)
+{
+	const enum strategy strategies[] = { STRATEGY_AIO, STRATEGY_MIRROR };
+
+	for (size_t i = 0; i < LENGTH(strategies); i++)
+		for (enum side bad = SRC; bad <= DST; bad++)
+			for (int bad_first = 0; bad_first < 2; bad_first++) {
+				struct world *w = begin(strategies[i], "B");
+				struct request *r = guest_write(w, 8, 8, 7);
+				enum side first = bad_first ? bad : side_other(bad);
+
+				answer(w, first, DISK_WRITE, 8, 8, first == bad ? -EIO : 0);
+				answer(w, side_other(first), DISK_WRITE, 8, 8,
+				       first == bad ? 0 : -EIO);
+				assert_true(r->done);
+				assert_int_equal(r->err, 0);
+				check_valid(w, 8, 8, side_bit(side_other(bad)));
+				world_end(w);
+			}
+}
+
+static void
+test_what_a_failed_write_left_untrusted_is_copied_again(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_MIRROR, "B");
+
+	guest_write(w, 8, 8, 7);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 8, 8, -EIO);
+	answer(w, SRC, DISK_READ, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	check_disk(w, DST, 8, 8, 7);
+	check_valid(w, 0, CHUNK, BOTH);
+	world_end(w);
+}
+
+/* --- reads that fail over ------------------------------------------------ */
+
+static void
+test_a_read_that_fails_is_served_by_the_other_valid_side(void **state)
+{
+	for (int s = 0; s < STRATEGIES; s++) {
+		struct world *w = begin((enum strategy)s, "B");
+		enum side first = strategy_row((enum strategy)s)->read_prefers;
+		struct request *r = guest_read(w, 8, 8);
+
+		answer(w, first, DISK_READ, 8, 8, -EIO);
+		assert_false(r->done);
+		answer(w, side_other(first), DISK_READ, 8, 8, 0);
+		check_read_is(r, ON_SRC);
+		world_end(w);
+	}
+}
+
+static void
+test_a_read_fails_when_no_valid_side_is_left(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "BS");
+	struct request *r = guest_read(w, 8, 8), *alone = guest_read(w, C(1), 8);
+
+	answer(w, SRC, DISK_READ, 8, 8, -EIO);
+	answer(w, DST, DISK_READ, 8, 8, -ENOMEDIUM);
+	assert_true(r->done);
+	assert_int_equal(r->err, -EIO);
+	answer(w, SRC, DISK_READ, C(1), 8, -EIO);
+	assert_int_equal(outstanding(w, DST), 0);
+	assert_int_equal(alone->err, -EIO);
+	world_end(w);
+}
+
+static void
+test_a_read_that_fails_over_waits_for_writes_in_flight_on_its_sectors(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *r = guest_read(w, 8, 8);
+
+	guest_write(w, 10, 2, 7);
+	answer(w, SRC, DISK_READ, 8, 8, -EIO);
+	assert_int_equal(outstanding(w, DST), 2); /* the write, and what is before it */
+	answer(w, DST, DISK_READ, 8, 2, 0);
+	answer(w, SRC, DISK_WRITE, 10, 2, 0);
+	assert_int_equal(outstanding(w, DST), 1);
+	answer(w, DST, DISK_WRITE, 10, 2, 0);
+	settle(w);
+	check_read(r);
+	world_end(w);
+}
+
+static void
+test_a_read_goes_to_the_destination_if_a_pending_write_failed_on_the_source(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	r = guest_read(w, 8, 8);
+	assert_int_equal(outstanding(w, DST), 0);
+	answer(w, SRC, DISK_WRITE, 8, 8, -EIO);
+	answer(w, DST, DISK_READ, 8, 8, 0);
+	check_read_is(r, 7);
+	world_end(w);
+}
+
+/* --- switching the strategy ---------------------------------------------- */
+
+static void
+test_a_switch_drains_every_write_and_routes_held_ones_by_the_new_row(void **state)
+{
+	struct world *w = begin(STRATEGY_SLR, "BS");
+	struct request *held;
+
+	guest_write(w, 0, 8, 7);
+	guest_write(w, C(1), 8, 7);
+	migration_set_strategy(&w->m, STRATEGY_AIO);
+	held = guest_write(w, 16, 8, 8);
+	assert_int_equal(outstanding_all(w), 2);
+	assert_int_equal(status_of(w).held_writes, 1);
+	check_served_by(w, SRC, 32, 8, ON_SRC); /* reads go on */
+	answer(w, DST, DISK_WRITE, 0, 8, 0);
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, SRC, DISK_WRITE, C(1), 8, 0);
+	the_io(w, SRC, DISK_WRITE, 16, 8);
+	the_io(w, DST, DISK_WRITE, 16, 8);
+	settle(w);
+	assert_true(held->done);
+	world_end(w);
+}
+
+static void
+test_a_write_held_by_the_throttle_is_routed_by_the_new_row(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "B", .threshold = 1 });
+
+	for (unsigned i = 0; i < 4; i++)
+		guest_write(w, 8 * i, 8, 7);
+	migration_set_strategy(&w->m, STRATEGY_DBT);
+	answer(w, SRC, DISK_WRITE, 0, 8, 0);
+	answer(w, DST, DISK_WRITE, 0, 8, 0);
+	assert_int_equal(outstanding_all(w), 2);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	assert_int_equal(outstanding(w, SRC), 2);
+	assert_int_equal(outstanding(w, DST), 0);
+	world_end(w);
+}
+
+static void
+test_after_any_switch_what_either_side_alone_holds_is_still_read(void **state)
+{
+	for (int from = 0; from < STRATEGIES; from++)
+		for (int to = 0; to < STRATEGIES; to++) {
+			struct world *w = begin((enum strategy)from, "BSD");
+
+			for (unsigned n = 0; n < 3; n++)
+				guest_write(w, C(n) + 8, 9, 7);
+			settle(w);
+			assert_int_equal(migration_set_strategy(&w->m, (enum strategy)to), 0);
+			for (unsigned n = 0; n < 3; n++)
+				guest_write(w, C(n) + 12, 9, 8);
+			settle(w);
+			for (unsigned n = 0; n < 3; n++) {
+				struct request *r = guest_read(w, C(n), 32);
+
+				settle(w);
+				check_read(r);
+			}
+			world_end(w);
+		}
+}
+
+/* --- cancel is rollback, by the map -------------------------------------- */
+
+static void
+test_cancel_copies_back_what_only_the_destination_holds(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "SB");
+
+	check_written_to(w, DST, 8, 8, 7);
+	check_written_to(w, DST, C(1) + 3, 2, 8);
+	assert_int_equal(migration_cancel(&w->m), 0);
+	assert_int_equal(w->m.state, MIGRATION_ROLLING_BACK);
+	answer(w, DST, DISK_READ, 8, 8, 0);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_READ, C(1) + 3, 2, 0);
+	answer(w, SRC, DISK_WRITE, C(1) + 3, 2, 0);
+	assert_int_equal(w->ended, 0);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	assert_int_equal(w->ended, 1);
+	check_disk(w, SRC, 8, 8, 7);
+	check_disk(w, SRC, C(1) + 3, 2, 8);
+	world_end(w);
+}
+
+static void
+test_cancel_drains_first_then_writes_reach_the_source_alone(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "BDB");
+	struct request *held;
+
+	guest_write(w, 8, 8, 7);
+	migration_cancel(&w->m);
+	held = guest_write(w, C(2), 8, 8);
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	the_io(w, SRC, DISK_WRITE, C(2), 8);
+	assert_null(find_io(w, DST, DISK_WRITE, C(2), 8));
+	answer(w, SRC, DISK_WRITE, C(2), 8, 0);
+	assert_true(held->done);
+	check_valid(w, C(2), 8, SRC_BIT);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	check_disk(w, SRC, 8, 8, 7);
+	check_disk(w, SRC, C(1), CHUNK, ON_DST);
+	world_end(w);
+}
+
+static void
+test_cancel_after_a_switch_from_lr_to_aio_loses_nothing(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "SB");
+
+	check_written_to(w, DST, 8, 8, 7);
+	check_written_to(w, DST, C(1) + 8, 8, 8);
+	migration_set_strategy(&w->m, STRATEGY_AIO);
+	guest_write(w, C(1) + 12, 2, 9);
+	settle(w);
+	migration_cancel(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	check_disk(w, SRC, 8, 8, 7);
+	check_disk(w, SRC, C(1) + 8, 4, 8);
+	check_disk(w, SRC, C(1) + 12, 2, 9);
+	check_disk(w, SRC, C(1) + 14, 2, 8);
+	world_end(w);
+}
+
+static void
+test_cancel_lets_the_copy_under_way_finish_and_copies_no_more(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "SS");
+
+	migration_cancel(&w->m);
+	copy_chunk(w, 0);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	assert_int_equal(w->disk[SRC].submitted[DISK_READ], 1);
+	world_end(w);
+}
+
+static void
+test_after_cancel_nothing_goes_to_the_destination(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "SB");
+
+	migration_cancel(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	check_written_to(w, SRC, C(1), 8, 7);
+	check_served_by(w, SRC, C(1), 8, 7);
+	world_end(w);
+}
+
+static void
+test_cancel_that_cannot_flush_the_source_keeps_the_destination(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "D");
+
+	migration_cancel(&w->m);
+	answer(w, DST, DISK_READ, 0, CHUNK, 0);
+	answer(w, SRC, DISK_WRITE, 0, CHUNK, 0);
+	answer(w, SRC, DISK_FLUSH, 0, 0, -EIO);
+	assert_int_equal(w->ended, 0);
+	assert_int_equal(w->m.state, MIGRATION_ROLLING_BACK);
+	assert_int_equal(status_of(w).error, -EIO);
+	check_valid(w, 0, CHUNK, DST_BIT);
+	assert_int_equal(migration_resume(&w->m), 0);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	check_disk(w, SRC, 0, CHUNK, ON_DST);
+	world_end(w);
+}
+
+/* --- no space ------------------------------------------------------------ */
+
+static void
+test_a_write_that_finds_no_space_is_held_until_resumed(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, DST, DISK_WRITE, 8, 8, -ENOSPC);
+	assert_false(r->done);
+	assert_int_equal(status_of(w).pause, PAUSE_NO_SPACE);
+	assert_int_equal(status_of(w).error, -ENOSPC);
+	assert_int_equal(status_of(w).held_writes, 1);
+	assert_int_equal(migration_resume(&w->m), 0);
+	settle(w);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	check_disk(w, DST, 8, 8, 7);
+	world_end(w);
+}
+
+static void
+test_a_write_that_finds_no_space_goes_to_the_source_after_cancel(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, DST, DISK_WRITE, 8, 8, -ENOSPC);
+	migration_cancel(&w->m);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	world_end(w);
+}
+
+static void
+test_a_mirrored_write_needs_no_space_on_the_destination(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, DST, DISK_WRITE, 8, 8, -ENOSPC);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	check_valid(w, 8, 8, SRC_BIT);
+	world_end(w);
+}
+
+static void
+test_a_copy_that_finds_no_space_pauses_the_copier_and_not_the_guest(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_SLR, "SS");
+
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	answer(w, DST, DISK_WRITE, 0, CHUNK, -ENOSPC);
+	assert_int_equal(status_of(w).pause, PAUSE_NO_SPACE);
+	check_written_to(w, SRC, 8, 8, 7);
+	pass_time(w, 10 * SECOND);
+	assert_int_equal(outstanding_all(w), 0);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, 8, 8, 7);
+	world_end(w);
+}
+
+/* --- a stalled side ------------------------------------------------------ */
+
+static void
+test_a_mirrored_write_counts_as_failed_on_a_side_that_stalls(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	pass_time(w, 9 * SECOND);
+	assert_false(r->done);
+	pass_time(w, SECOND);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	check_valid(w, 8, 8, SRC_BIT);
+	assert_int_equal(status_of(w).pending_writes, 0);
+	answer(w, DST, DISK_WRITE, 8, 8, 0); /* too late to mean anything */
+	check_valid(w, 8, 8, SRC_BIT);
+	world_end(w);
+}
+
+static void
+test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled(void **state)
+{
+	const enum strategy strategies[] = { STRATEGY_AIO, STRATEGY_MIRROR };
+
+	for (size_t i = 0; i < LENGTH(strategies); i++) {
+		struct world *w = begin(strategies[i], "B");
+
+		guest_write(w, 8, 8, 7);
+		answer(w, SRC, DISK_WRITE, 8, 8, 0);
+		pass_time(w, 10 * SECOND);
+		assert_int_equal(status_of(w).pause, PAUSE_OPERATOR);
+		guest_write(w, 32, 8, 8);
+		guest_write(w, 12, 8, 9); /* also where the lost write still is */
+		assert_int_equal(outstanding(w, DST), 1);
+		answer(w, SRC, DISK_WRITE, 32, 8, 0);
+		answer(w, SRC, DISK_WRITE, 12, 8, 0);
+		for (unsigned n = 0; n < 3; n++)
+			assert_true(w->requests[n]->done);
+		world_end(w);
+	}
+}
+
+static void
+test_throttled_writes_go_on_when_the_destination_stalls(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "B", .threshold = 1 });
+
+	for (unsigned i = 0; i < 4; i++)
+		guest_write(w, 8 * i, 8, 7);
+	answer(w, SRC, DISK_WRITE, 0, 8, 0);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	pass_time(w, 10 * SECOND);
+	answer(w, SRC, DISK_WRITE, 16, 8, 0);
+	answer(w, SRC, DISK_WRITE, 24, 8, 0);
+	for (unsigned n = 0; n < 4; n++)
+		assert_true(w->requests[n]->done);
+	world_end(w);
+}
+
+static void
+test_lr_and_slr_hold_writes_for_a_stalled_destination_until_it_answers(void **state)
+{
+	const enum strategy strategies[] = { STRATEGY_LR, STRATEGY_SLR };
+
+	for (size_t i = 0; i < LENGTH(strategies); i++) {
+		struct world *w = begin_copying(strategies[i], "B");
+
+		guest_write(w, 8, 8, 7);
+		pass_time(w, 10 * SECOND);
+		guest_write(w, 32, 8, 8);
+		assert_int_equal(outstanding_all(w), 1);
+		assert_int_equal(status_of(w).pause, PAUSE_STALLED);
+		assert_int_equal(status_of(w).held_writes, 1);
+		answer(w, DST, DISK_WRITE, 8, 8, 0);
+		assert_true(w->requests[0]->done);
+		answer(w, DST, DISK_WRITE, 32, 8, 0);
+		assert_true(w->requests[1]->done);
+		assert_int_equal(status_of(w).pause, PAUSE_NONE);
+		world_end(w);
+	}
+}
+
+static void
+test_a_read_avoids_a_stalled_side_where_the_other_is_valid(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "B");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	pass_time(w, 10 * SECOND);
+	r = guest_read(w, 32, 8);
+	answer(w, SRC, DISK_READ, 32, 8, 0);
+	check_read_is(r, ON_SRC);
+	world_end(w);
+}
+
+static void
+test_sectors_of_a_lost_write_get_no_new_write_there_until_it_has_its_answer(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "BB");
+
+	guest_write(w, 8, 8, 7);
+	guest_write(w, C(1), 8, 7);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, SRC, DISK_WRITE, C(1), 8, 0);
+	pass_time(w, 10 * SECOND);
+	migration_set_strategy(&w->m, STRATEGY_LR);
+	/* Another answer ends the stall; the first write's is still owed. */
+	answer(w, DST, DISK_WRITE, C(1), 8, 0);
+	guest_write(w, 12, 8, 8);
+	assert_int_equal(outstanding(w, DST), 1);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 12, 8, 0);
+	check_disk(w, DST, 12, 8, 8);
+	world_end(w);
+}
+
+/* Its late answer must not be taken for a copy of what the guest has written since. */
+static void
+test_a_copy_under_way_is_lost_when_the_destination_stalls(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "S");
+	struct request *r;
+
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	r = guest_write(w, 8, 8, 7);
+	assert_int_equal(outstanding(w, SRC), 0);
+	pass_time(w, 10 * SECOND);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0); /* the guest does not wait */
+	assert_true(r->done);
+	answer(w, DST, DISK_WRITE, 0, CHUNK, 0);
+	assert_int_equal(w->m.state, MIGRATION_COPYING);
+	check_valid(w, 0, CHUNK, SRC_BIT);
+	pass_time(w, 2 * SECOND);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, 8, 8, 7);
+	world_end(w);
+}
+
+static void
+test_cancel_ends_while_the_destination_is_stalled(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "SB");
+
+	guest_write(w, C(1), 8, 7);
+	answer(w, SRC, DISK_WRITE, C(1), 8, 0);
+	pass_time(w, 10 * SECOND);
+	migration_cancel(&w->m);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	world_end(w);
+}
+
+/* --- flush --------------------------------------------------------------- */
+
+static void
+flush_all(struct world *w)
+{
+	struct request *r = guest_flush(w);
+
+	settle(w);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+}
+
+static void
+test_a_flush_reaches_every_side_that_alone_holds_an_acknowledged_write(void **state)
+{
+	struct world *w = begin(STRATEGY_SLR, "BS");
+	struct request *r;
+
+	check_written_to(w, DST, 0, 8, 7);
+	check_written_to(w, SRC, C(1), 8, 7);
+	r = guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	assert_false(r->done);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
+static void
+test_a_flush_goes_only_where_something_is_not_yet_stable(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "B");
+
+	flush_all(w);
+	assert_int_equal(w->disk[SRC].submitted[DISK_FLUSH], 1);
+	check_written_to(w, DST, 0, 8, 7);
+	guest_flush(w);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(outstanding(w, SRC), 0);
+	world_end(w);
+}
+
+static void
+test_the_first_flush_reaches_what_the_source_held_before_the_migration(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+
+	guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	world_end(w);
+}
+
+static void
+test_a_flush_waits_for_pending_writes(void **state)
+{
+	for (enum side first = SRC; first <= DST; first++) {
+		struct world *w = begin(STRATEGY_AIO, "B");
+		struct request *r;
+
+		flush_all(w);
+		guest_write(w, 8, 8, 7);
+		answer(w, first, DISK_WRITE, 8, 8, 0);
+		r = guest_flush(w);
+		assert_int_equal(outstanding_all(w), 1);
+		answer(w, side_other(first), DISK_WRITE, 8, 8, 0);
+		assert_int_equal(outstanding_all(w), 1); /* both have it: one will do */
+		settle(w);
+		assert_true(r->done);
+		world_end(w);
+	}
+}
+
+/* The pending write fails on one side: that the other has it must be stable. */
+static void
+test_a_flush_of_a_pending_write_follows_its_outcome(void **state)
+{
+	for (enum side bad = SRC; bad <= DST; bad++) {
+		struct world *w = begin(STRATEGY_AIO, "B");
+		struct request *r;
+
+		flush_all(w);
+		guest_write(w, 8, 8, 7);
+		answer(w, side_other(bad), DISK_WRITE, 8, 8, 0);
+		r = guest_flush(w);
+		answer(w, bad, DISK_WRITE, 8, 8, -EIO);
+		answer(w, side_other(bad), DISK_FLUSH, 0, 0, 0);
+		assert_true(r->done);
+		assert_int_equal(r->err, 0);
+		world_end(w);
+	}
+}
+
+static void
+test_a_flush_does_not_wait_for_writes_acknowledged_after_it(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	r = guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	assert_true(r->done);
+	world_end(w);
+}
+
+static void
+test_a_write_after_a_flush_began_needs_the_next_flush(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "B");
+
+	flush_all(w);
+	check_written_to(w, DST, 0, 8, 7);
+	guest_flush(w);
+	check_written_to(w, DST, 16, 8, 8);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	guest_flush(w);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	world_end(w);
+}
+
+static void
+test_after_a_failed_flush_what_both_hold_is_trusted_on_the_other_side_alone(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "BBS");
+	struct request *r;
+
+	check_written_to(w, DST, 8, 8, 7);
+	r = guest_flush(w);
+	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
+	settle(w);
+	assert_true(r->done);
+	assert_int_equal(r->err, -EIO);
+	check_valid(w, 0, 8, SRC_BIT);
+	check_valid(w, 8, 8, DST_BIT);
+	check_valid(w, 16, C(2) - 16, SRC_BIT);
+	world_end(w);
+}
+
+/* Both took the write; the flush of one fails, so the other's must not be skipped. */
+static void
+test_a_flush_that_fails_on_one_side_is_made_good_by_the_other_or_said_to_have_failed(
+	void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *r;
+
+	flush_all(w);
+	guest_write(w, 8, 8, 7);
+	settle(w);
+	r = guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, -EIO);
+	check_valid(w, 0, CHUNK, DST_BIT);
+	assert_false(r->done);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
+static void
+test_a_retried_flush_means_nothing_for_what_the_failed_one_covered(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+
+	flush_all(w);
+	guest_write(w, 8, 8, 7);
+	settle(w);
+	guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, -EIO);
+	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
+	assert_int_equal(w->requests[2]->err, -EIO);
+	assert_int_not_equal(validity_get(w->m.engine.map, 8, 8, &(uint64_t){ 0 }), BOTH);
+	world_end(w);
+}
+
+/* --- zeroes and holes ---------------------------------------------------- */
+
+static void
+test_zeroes_are_written_as_zeroes_and_stay_allocated_if_so_asked(void **state)
+{
+	for (int no_hole = 0; no_hole < 2; no_hole++) {
+		struct world *w = begin(STRATEGY_AIO, "B");
+
+		guest_zero(w, 8, 8, no_hole);
+		for (enum side s = SRC; s < SIDES; s++)
+			assert_int_equal(the_io(w, s, DISK_ZERO, 8, 8)->no_hole, no_hole);
+		settle(w);
+		check_valid(w, 0, CHUNK, BOTH);
+		check_served_by(w, SRC, 8, 8, 0);
+		world_end(w);
+	}
+}
+
+static void
+test_a_copy_of_zeroes_is_written_as_zeroes_that_may_be_holes(void **state)
+{
+	struct world *w = begin(STRATEGY_DBT, "S");
+
+	guest_zero(w, 0, CHUNK, false);
+	settle(w);
+	migration_resume(&w->m);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	assert_false(the_io(w, DST, DISK_ZERO, 0, CHUNK)->no_hole);
+	settle(w);
+	check_disk(w, DST, 0, CHUNK, 0);
+	assert_int_equal(status_of(w).copier.zero, CHUNK * SECTOR_BYTES);
+	assert_int_equal(status_of(w).copier.copied, 0);
+	world_end(w);
+}
+
+static struct world *
+begin_with_hole(enum strategy strategy, bool pristine)
+{
+	struct world *w = world_begin(&(struct world_config){ .strategy = strategy,
+							      .chunks = "SSSS",
+							      .tells_zeroes = true,
+							      .pristine = pristine });
+
+	stamps_fill(w->disk[SRC].stamps + C(1), 0, C(1), C(2));
+	memset(w->expected + C(1), 0, C(2) * sizeof(*w->expected));
+	if (pristine)
+		stamps_fill(w->disk[DST].stamps, 0, 0, C(4));
+	return w;
+}
+
+static void
+test_holes_of_the_source_are_not_read(void **state)
+{
+	struct world *w = begin_with_hole(STRATEGY_SLR, false);
+
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	assert_int_equal(w->disk[SRC].submitted[DISK_READ], 2);
+	assert_int_equal(w->disk[DST].submitted[DISK_WRITE], 2);
+	check_disk(w, DST, C(1), C(2), 0);
+	world_end(w);
+}
+
+static void
+test_holes_are_not_even_written_to_a_destination_that_was_made_for_it(void **state)
+{
+	struct world *w = begin_with_hole(STRATEGY_SLR, true);
+
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	assert_int_equal(w->disk[DST].submitted[DISK_ZERO], 0);
+	assert_int_equal(w->disk[DST].submitted[DISK_WRITE], 2);
+	check_disk(w, DST, C(1), C(2), 0);
+	world_end(w);
+}
+
+static void
+test_a_made_destination_is_not_called_zero_where_something_was_written_to_it(void **state)
+{
+	struct world *w = begin_with_hole(STRATEGY_SLR, true);
+	struct request *r;
+
+	migration_resume(&w->m);
+	copy_chunk(w, 0);
+	copy_chunk(w, 3);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	migration_set_strategy(&w->m, STRATEGY_DBT);
+	r = guest_write(w, C(2), 8, 7);
+	settle(w); /* copied to the destination too */
+	assert_true(r->done);
+	check_disk(w, DST, C(2), 8, 7);
+	guest_zero(w, C(2), 8, false);
+	settle(w);
+	check_disk(w, DST, C(2), 8, 0);
+	world_end(w);
+}
+
+static void
+test_the_guest_may_write_where_a_hole_was_seen(void **state)
+{
+	struct world *w = begin_with_hole(STRATEGY_SLR, false);
+
+	migration_resume(&w->m);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	check_written_to(w, SRC, C(2) + 8, 8, 7);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, C(2) + 8, 8, 7);
+	check_disk(w, DST, C(2), 8, 0);
+	world_end(w);
+}
+
+/* --- a destination or a source that fails -------------------------------- */
+
+static void
+test_a_destination_that_fails_again_and_again_stops_the_copier_and_not_the_guest(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "SS");
+
+	for (int i = 0; i < COPIER_TRIES; i++) {
+		struct disk_io *io;
+
+		assert_int_equal(status_of(w).pause, PAUSE_NONE);
+		assert_int_equal(outstanding(w, SRC), 1);
+		fake_complete(list_entry(w->disk[SRC].outstanding.next, struct disk_io, link),
+			      0);
+		io = list_entry(w->disk[DST].outstanding.next, struct disk_io, link);
+		fake_complete(io, -EIO);
+		assert_int_equal(outstanding_all(w), 0); /* not before a while */
+		pass_time(w, COPIER_RETRY_NS);
+	}
+	assert_int_equal(status_of(w).pause, PAUSE_WRITE_ERRORS);
+	assert_int_equal(status_of(w).error, -EIO);
+	assert_int_equal(status_of(w).error_side, DST);
+	assert_int_equal(outstanding_all(w), 0);
+	check_written_to(w, SRC, 8, 8, 7);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+/* Answers reads of the source that touch sector badly, everything else well. */
+static void
+settle_but(struct world *w, uint64_t bad)
+{
+	while (outstanding_all(w))
+		for (enum side s = SRC; s < SIDES; s++) {
+			struct disk_io *io;
+
+			if (!outstanding(w, s))
+				continue;
+			io = list_entry(w->disk[s].outstanding.next, struct disk_io, link);
+			fake_complete(io, s == SRC && io->op == DISK_READ &&
+							  io->sector <= bad &&
+							  bad < io->sector + io->count
+						  ? -EIO
+						  : 0);
+		}
+}
+
+static void
+test_a_failed_copy_read_is_narrowed_to_the_sectors_that_fail(void **state)
+{
+	const uint32_t aligns[] = { 1, 8 };
+
+	for (size_t i = 0; i < LENGTH(aligns); i++) {
+		struct world *w = world_begin(&(struct world_config){ .strategy = STRATEGY_LR,
+								      .chunks = "SSS",
+								      .align = aligns[i],
+								      .running = true });
+		uint64_t bad = C(1) + 77, first = bad / aligns[i] * aligns[i];
+		struct request *r;
+
+		settle_but(w, bad);
+		assert_int_equal(w->m.state, MIGRATION_COPYING);
+		assert_int_equal(status_of(w).pause, PAUSE_BAD_SECTORS);
+		assert_int_equal(status_of(w).bad_sectors, aligns[i]);
+		assert_int_equal(status_of(w).error, -EIO);
+		assert_int_equal(status_of(w).error_side, SRC);
+		assert_int_equal(validity_lacking(w->m.engine.map, DST), aligns[i]);
+		check_valid(w, first, aligns[i], SRC_BIT);
+		assert_int_equal(migration_complete(&w->m), -EBUSY);
+		/* The guest writes there: nothing is lacking any more. */
+		r = guest_write(w, first, aligns[i], 7);
+		settle(w);
+		assert_int_equal(r->err, 0);
+		assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+		world_end(w);
+	}
+}
+
+static void
+test_bad_sectors_are_tried_again_when_told(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "SS");
+
+	settle_but(w, 5);
+	assert_int_equal(status_of(w).pause, PAUSE_BAD_SECTORS);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	assert_int_equal(status_of(w).bad_sectors, 0);
+	world_end(w);
+}
+
+/* --- completing ---------------------------------------------------------- */
+
+static void
+test_completing_holds_writes_flushes_the_destination_and_leaves_the_source_alone(void **state)
+{
+	for (int s = 0; s < STRATEGIES; s++) {
+		struct world *w = begin_copying((enum strategy)s, "SB");
+		struct request *held;
+
+		copy_chunk(w, 0);
+		assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+		assert_int_equal(migration_complete(&w->m), 0);
+		held = guest_write(w, 8, 8, 7);
+		assert_int_equal(outstanding(w, SRC), 0);
+		check_served_by(w, strategy_row((enum strategy)s)->read_prefers, 0, 8, ON_SRC);
+		w->now_ns += SECOND / 100;
+		answer(w, DST, DISK_FLUSH, 0, 0, 0);
+		assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+		assert_int_equal(w->ended, 1);
+		assert_int_equal(status_of(w).held_ns, SECOND / 100);
+		answer(w, DST, DISK_WRITE, 8, 8, 0);
+		assert_true(held->done);
+		check_served_by(w, DST, 8, 8, 7);
+		assert_int_equal(outstanding(w, SRC), 0);
+		check_disk(w, SRC, 8, 8, ON_SRC);
+		world_end(w);
+	}
+}
+
+static void
+test_completing_waits_for_writes_in_flight(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "B");
+
+	guest_write(w, 8, 8, 7);
+	migration_complete(&w->m);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	check_disk(w, DST, 8, 8, 7);
+	world_end(w);
+}
+
+/* The mirrored write fails on the destination while completion waits for it. */
+static void
+test_completing_copies_what_is_lacking_after_the_drain(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_MIRROR, "B");
+
+	guest_write(w, 8, 8, 7);
+	migration_complete(&w->m);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 8, 8, -EIO);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	check_disk(w, DST, 8, 8, 7);
+	world_end(w);
+}
+
+static void
+test_completion_by_itself_when_told_so(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){ .strategy = STRATEGY_LR,
+							      .chunks = "S",
+							      .running = true,
+							      .auto_complete = true });
+
+	copy_chunk(w, 0);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	world_end(w);
+}
+
+static void
+test_a_completion_whose_flush_fails_is_given_up(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "B");
+	struct request *held;
+
+	migration_complete(&w->m);
+	held = guest_write(w, 8, 8, 7);
+	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
+	assert_int_equal(w->ended, 0);
+	assert_int_equal(w->m.state, MIGRATION_COPYING);
+	assert_int_equal(status_of(w).error, -EIO);
+	check_valid(w, 0, CHUNK, SRC_BIT);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	assert_true(held->done);
+	world_end(w);
+}
+
+static void
+test_cancel_while_the_completion_flushes_wins(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "B");
+
+	migration_complete(&w->m);
+	the_io(w, DST, DISK_FLUSH, 0, 0);
+	migration_cancel(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	assert_int_equal(w->ended, 1);
+	check_written_to(w, SRC, 8, 8, 7);
+	world_end(w);
+}
+
+static void
+test_dbt_is_forced_to_converge_and_says_for_how_long_it_held_writes(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_DBT, "SB");
+	struct request *held;
+
+	migration_complete(&w->m);
+	held = guest_write(w, C(1), 8, 7);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETING);
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	w->now_ns += SECOND / 10;
+	answer(w, DST, DISK_WRITE, 0, CHUNK, 0);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	assert_int_equal(status_of(w).held_ns, SECOND / 10);
+	settle(w);
+	assert_true(held->done);
+	check_disk(w, DST, C(1), 8, 7);
+	world_end(w);
+}
+
+/* --- the operator -------------------------------------------------------- */
+
+static void
+test_a_paused_copier_starts_nothing_and_the_guest_goes_on(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_SLR, "SS");
+
+	assert_int_equal(migration_pause(&w->m), 0);
+	assert_int_equal(migration_pause(&w->m), -EALREADY);
+	copy_chunk(w, 0);
+	assert_int_equal(outstanding_all(w), 0);
+	check_written_to(w, DST, 8, 8, 7);
+	check_written_to(w, SRC, C(1), 8, 7);
+	assert_int_equal(migration_resume(&w->m), 0);
+	copy_chunk(w, 1);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+static void
+test_the_rate_is_kept_however_often_the_copier_is_woken(void **state)
+{
+	const uint64_t rate = 10 * CHUNK * SECTOR_BYTES; /* ten chunks a second */
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_SLR, .sectors = C(100), .rate = rate, .running = true });
+
+	for (int i = 0; i < 3000; i++) {
+		settle(w);
+		w->now_ns += SECOND / 1000;
+		migration_pause(&w->m);
+		migration_resume(&w->m);
+		migration_tick(&w->m);
+	}
+	/* Three seconds' worth, and what the bucket held and one copy more at most. */
+	assert_in_range(status_of(w).copier.copied, 29 * CHUNK * SECTOR_BYTES,
+			32 * CHUNK * SECTOR_BYTES);
+	world_end(w);
+}
+
+static void
+test_the_copier_asks_to_be_woken_when_it_may_go_on(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){ .strategy = STRATEGY_SLR,
+							      .sectors = C(4),
+							      .rate = CHUNK * SECTOR_BYTES,
+							      .running = true });
+
+	copy_chunk(w, 0);
+	assert_int_equal(outstanding_all(w), 0);
+	assert_true(w->wake_ns > w->now_ns && w->wake_ns <= w->now_ns + SECOND);
+	pass_time(w, w->wake_ns - w->now_ns);
+	copy_chunk(w, 1);
+	world_end(w);
+}
+
+static void
+test_commands_that_the_state_forbids_are_refused(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "B");
+
+	migration_complete(&w->m);
+	assert_int_equal(migration_complete(&w->m), -EALREADY);
+	assert_int_equal(migration_set_strategy(&w->m, STRATEGY_AIO), -EBUSY);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	assert_int_equal(migration_complete(&w->m), -EBUSY);
+	assert_int_equal(migration_cancel(&w->m), -EBUSY);
+	assert_int_equal(migration_pause(&w->m), -EBUSY);
+	assert_int_equal(migration_resume(&w->m), -EBUSY);
+	world_end(w);
+}
+
+static void
+test_every_byte_written_is_counted_by_side_and_by_whose_it_is(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "BS");
+
+	guest_write(w, 8, 8, 7);
+	guest_write(w, C(1), 3, 7);
+	guest_read(w, 64, 5);
+	settle(w);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(status_of(w).guest_written[SRC], 11 * SECTOR_BYTES);
+	assert_int_equal(status_of(w).guest_written[DST], 8 * SECTOR_BYTES);
+	assert_int_equal(status_of(w).guest_read[SRC], 5 * SECTOR_BYTES);
+	assert_int_equal(status_of(w).copier.written[DST], CHUNK * SECTOR_BYTES);
+	assert_int_equal(status_of(w).copier.written[SRC], 0);
+	assert_int_equal(status_of(w).total, 2 * CHUNK * SECTOR_BYTES);
+	assert_int_equal(status_of(w).valid, 2 * CHUNK * SECTOR_BYTES);
+	world_end(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			test_a_writes_to_be_copied_go_to_the_destination_and_are_recorded),
+		cmocka_unit_test(test_a_writes_to_copied_go_to_the_destination),
+		cmocka_unit_test(test_a_reads_of_copied_come_from_the_destination),
+		cmocka_unit_test(
+			test_a_reads_of_to_be_copied_come_from_the_destination_if_recorded_else_the_source),
+		cmocka_unit_test(test_a_the_copier_skips_recorded_blocks),
+		cmocka_unit_test(
+			test_a_reads_and_writes_of_a_chunk_being_copied_wait_for_its_copy),
+		cmocka_unit_test(test_a_other_chunks_do_not_wait_for_a_copy),
+		cmocka_unit_test(test_b_reads_and_writes_of_to_be_copied_go_to_the_source),
+		cmocka_unit_test(
+			test_b_writes_to_copied_go_to_the_destination_and_are_recorded),
+		cmocka_unit_test(
+			test_b_reads_of_copied_come_from_the_destination_if_updated_else_the_source),
+		cmocka_unit_test(
+			test_b_a_chunk_being_copied_is_read_from_the_source_and_written_after_its_copy),
+		cmocka_unit_test(test_c_reads_and_writes_of_to_be_copied_go_to_the_source),
+		cmocka_unit_test(test_c_reads_of_copied_come_from_the_source),
+		cmocka_unit_test(
+			test_c_writes_to_copied_go_to_both_and_are_complete_when_either_has_them),
+		cmocka_unit_test(test_c_a_failure_is_no_completion),
+		cmocka_unit_test(test_c_writes_are_delayed_while_more_than_threshold_pend),
+		cmocka_unit_test(test_c_a_new_threshold_takes_effect_at_once),
+		cmocka_unit_test(test_c_only_writes_to_copied_are_delayed),
+		cmocka_unit_test(
+			test_c_a_read_that_overlaps_a_pending_write_waits_for_its_source_side),
+		cmocka_unit_test(
+			test_c_a_read_is_served_by_the_source_once_it_has_the_pending_write),
+		cmocka_unit_test(test_mirror_answers_when_both_have_answered),
+		cmocka_unit_test(test_mirror_is_not_throttled),
+		cmocka_unit_test(test_dbt_a_write_to_copied_makes_it_to_be_copied_again),
+		cmocka_unit_test(test_a_request_is_split_at_chunks_and_each_part_goes_its_way),
+		cmocka_unit_test(test_a_late_parts_success_never_hides_an_early_parts_error),
+		cmocka_unit_test(
+			test_a_held_part_is_routed_by_the_region_it_finds_not_the_one_it_met),
+		cmocka_unit_test(test_validity_changes_when_a_write_completes),
+		cmocka_unit_test(
+			test_a_copy_waits_for_writes_in_flight_and_only_then_reads_the_map),
+		cmocka_unit_test(test_writes_held_by_a_copy_go_on_in_their_order),
+		cmocka_unit_test(test_several_chunks_are_copied_at_once),
+		cmocka_unit_test(test_the_copy_is_exact_to_the_sector_at_the_disks_end),
+		cmocka_unit_test(
+			test_a_write_is_not_lost_in_any_order_with_the_copy_of_its_chunk),
+		cmocka_unit_test(
+			test_a_write_that_overlaps_a_mirrored_write_is_held_until_both_sides_have_that),
+		cmocka_unit_test(test_writes_that_overlap_on_one_side_keep_their_order),
+		cmocka_unit_test(test_the_guests_buffer_is_not_used_after_the_acknowledgement),
+		cmocka_unit_test(test_copies_of_mirrored_writes_are_bounded_in_bytes),
+		cmocka_unit_test(test_one_mirrored_write_is_admitted_whatever_its_size),
+		cmocka_unit_test(
+			test_a_failed_write_leaves_its_side_untrusted_if_the_other_is_valid),
+		cmocka_unit_test(test_a_failed_write_to_the_only_valid_side_leaves_that_side),
+		cmocka_unit_test(
+			test_a_mirrored_write_that_fails_on_both_sides_leaves_exactly_one_valid),
+		cmocka_unit_test(
+			test_a_mirrored_write_that_fails_on_one_side_succeeds_and_is_valid_on_the_other),
+		cmocka_unit_test(test_what_a_failed_write_left_untrusted_is_copied_again),
+		cmocka_unit_test(test_a_read_that_fails_is_served_by_the_other_valid_side),
+		cmocka_unit_test(test_a_read_fails_when_no_valid_side_is_left),
+		cmocka_unit_test(
+			test_a_read_that_fails_over_waits_for_writes_in_flight_on_its_sectors),
+		cmocka_unit_test(
+			test_a_read_goes_to_the_destination_if_a_pending_write_failed_on_the_source),
+		cmocka_unit_test(
+			test_a_switch_drains_every_write_and_routes_held_ones_by_the_new_row),
+		cmocka_unit_test(test_a_write_held_by_the_throttle_is_routed_by_the_new_row),
+		cmocka_unit_test(
+			test_after_any_switch_what_either_side_alone_holds_is_still_read),
+		cmocka_unit_test(test_cancel_copies_back_what_only_the_destination_holds),
+		cmocka_unit_test(test_cancel_drains_first_then_writes_reach_the_source_alone),
+		cmocka_unit_test(test_cancel_after_a_switch_from_lr_to_aio_loses_nothing),
+		cmocka_unit_test(test_cancel_lets_the_copy_under_way_finish_and_copies_no_more),
+		cmocka_unit_test(test_after_cancel_nothing_goes_to_the_destination),
+		cmocka_unit_test(
+			test_cancel_that_cannot_flush_the_source_keeps_the_destination),
+		cmocka_unit_test(test_a_write_that_finds_no_space_is_held_until_resumed),
+		cmocka_unit_test(
+			test_a_write_that_finds_no_space_goes_to_the_source_after_cancel),
+		cmocka_unit_test(test_a_mirrored_write_needs_no_space_on_the_destination),
+		cmocka_unit_test(
+			test_a_copy_that_finds_no_space_pauses_the_copier_and_not_the_guest),
+		cmocka_unit_test(test_a_mirrored_write_counts_as_failed_on_a_side_that_stalls),
+		cmocka_unit_test(
+			test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled),
+		cmocka_unit_test(test_throttled_writes_go_on_when_the_destination_stalls),
+		cmocka_unit_test(
+			test_lr_and_slr_hold_writes_for_a_stalled_destination_until_it_answers),
+		cmocka_unit_test(test_a_read_avoids_a_stalled_side_where_the_other_is_valid),
+		cmocka_unit_test(
+			test_sectors_of_a_lost_write_get_no_new_write_there_until_it_has_its_answer),
+		cmocka_unit_test(test_a_copy_under_way_is_lost_when_the_destination_stalls),
+		cmocka_unit_test(test_cancel_ends_while_the_destination_is_stalled),
+		cmocka_unit_test(
+			test_a_flush_reaches_every_side_that_alone_holds_an_acknowledged_write),
+		cmocka_unit_test(test_a_flush_goes_only_where_something_is_not_yet_stable),
+		cmocka_unit_test(
+			test_the_first_flush_reaches_what_the_source_held_before_the_migration),
+		cmocka_unit_test(test_a_flush_waits_for_pending_writes),
+		cmocka_unit_test(test_a_flush_of_a_pending_write_follows_its_outcome),
+		cmocka_unit_test(test_a_flush_does_not_wait_for_writes_acknowledged_after_it),
+		cmocka_unit_test(test_a_write_after_a_flush_began_needs_the_next_flush),
+		cmocka_unit_test(
+			test_after_a_failed_flush_what_both_hold_is_trusted_on_the_other_side_alone),
+		cmocka_unit_test(
+			test_a_flush_that_fails_on_one_side_is_made_good_by_the_other_or_said_to_have_failed),
+		cmocka_unit_test(
+			test_a_retried_flush_means_nothing_for_what_the_failed_one_covered),
+		cmocka_unit_test(
+			test_zeroes_are_written_as_zeroes_and_stay_allocated_if_so_asked),
+		cmocka_unit_test(test_a_copy_of_zeroes_is_written_as_zeroes_that_may_be_holes),
+		cmocka_unit_test(test_holes_of_the_source_are_not_read),
+		cmocka_unit_test(
+			test_holes_are_not_even_written_to_a_destination_that_was_made_for_it),
+		cmocka_unit_test(
+			test_a_made_destination_is_not_called_zero_where_something_was_written_to_it),
+		cmocka_unit_test(test_the_guest_may_write_where_a_hole_was_seen),
+		cmocka_unit_test(
+			test_a_destination_that_fails_again_and_again_stops_the_copier_and_not_the_guest),
+		cmocka_unit_test(test_a_failed_copy_read_is_narrowed_to_the_sectors_that_fail),
+		cmocka_unit_test(test_bad_sectors_are_tried_again_when_told),
+		cmocka_unit_test(
+			test_completing_holds_writes_flushes_the_destination_and_leaves_the_source_alone),
+		cmocka_unit_test(test_completing_waits_for_writes_in_flight),
+		cmocka_unit_test(test_completing_copies_what_is_lacking_after_the_drain),
+		cmocka_unit_test(test_completion_by_itself_when_told_so),
+		cmocka_unit_test(test_a_completion_whose_flush_fails_is_given_up),
+		cmocka_unit_test(test_cancel_while_the_completion_flushes_wins),
+		cmocka_unit_test(
+			test_dbt_is_forced_to_converge_and_says_for_how_long_it_held_writes),
+		cmocka_unit_test(test_a_paused_copier_starts_nothing_and_the_guest_goes_on),
+		cmocka_unit_test(test_the_rate_is_kept_however_often_the_copier_is_woken),
+		cmocka_unit_test(test_the_copier_asks_to_be_woken_when_it_may_go_on),
+		cmocka_unit_test(test_commands_that_the_state_forbids_are_refused),
+		cmocka_unit_test(test_every_byte_written_is_counted_by_side_and_by_whose_it_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

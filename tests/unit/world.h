@@ -272,20 +272,28 @@ find_io(struct world *w, enum side side, enum disk_op op, uint64_t sector, uint3
 	return NULL;
 }
 
+static inline void
+print_outstanding(const struct world *w)
+{
+	static const char *const sides[] = { "source", "destination" };
+	static const char *const ops[] = { "read", "write", "zero", "flush", "status" };
+	struct disk_io *io;
+
+	for (enum side s = SRC; s < SIDES; s++)
+		list_for_each_entry(io, &w->disk[s].outstanding, link)
+			print_error("outstanding on %s: %s of %lu + %u\n", sides[s],
+				    ops[io->op], io->sector, io->count);
+}
+
 /* The request must be outstanding there. */
 static inline struct disk_io *
 the_io(struct world *w, enum side side, enum disk_op op, uint64_t sector, uint32_t count)
 {
-	static const char *const ops[] = { "read", "write", "zero", "flush", "status" };
 	struct disk_io *io = find_io(w, side, op, sector, count);
 
-	if (!io) {
-		print_error("no %s of %lu + %u on %s; outstanding there:\n", ops[op], sector,
-			    count, side == SRC ? "source" : "destination");
-		list_for_each_entry(io, &w->disk[side].outstanding, link)
-			print_error("\t%s of %lu + %u\n", ops[io->op], io->sector, io->count);
-		fail();
-	}
+	if (!io)
+		print_outstanding(w);
+	assert_non_null(io);
 	return io;
 }
 

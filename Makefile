@@ -13,7 +13,9 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototype
 	  -Wpointer-arith -Wvla -Wformat-security -Wno-unused-parameter
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
 	  -fstack-clash-protection -fPIE
-ALL_CFLAGS  := -std=gnu17 $(WARN) $(if $(SANITIZE),,$(HARDEN)) $(CFLAGS) $(SANITIZE) \
+# Lists link through their members (list.h), as in the kernel, and need the kernel's
+# flag: gcc 12 was seen to keep a list's head in a register across list_del().
+ALL_CFLAGS  := -std=gnu17 -fno-strict-aliasing $(WARN) $(if $(SANITIZE),,$(HARDEN)) $(CFLAGS) $(SANITIZE) \
 	  -D_GNU_SOURCE -Iinclude -Idrivers -Idrivers/migrate -MMD -MP
 ALL_LDFLAGS := $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now,-z,noexecstack) -Wl,--as-needed \
 	  $(LDFLAGS) $(SANITIZE)

@@ -261,7 +261,7 @@ switch_over(const struct start *s, bool *restored)
 static int
 start_undisturbed(struct start *s)
 {
-	bool device, restored = true, written = false;
+	bool device = false, restored = true, written = false;
 	sigset_t fatal, before;
 	int err;
 

@@ -34,6 +34,7 @@
 #define MIB	   (1ull << 20)
 #define CHUNK_MIN  (64u << 10)
 #define CHUNK_MAX  (16u << 20)
+#define DEPTH	   4 /* chunks copied at once, unless the settings say */
 #define ERROR_TEXT 512
 
 /*
@@ -643,6 +644,9 @@ check_settings(const struct migrate *m)
 {
 	json_int_t chunk = setting_int(m, "chunk");
 	int err;
+
+	if (!json_object_get(m->settings, "depth"))
+		json_object_set_new(m->settings, "depth", json_integer(DEPTH));
 
 	if (strategy_find(setting(m, "strategy")) < 0) {
 		EPRINTF("%s: there is no strategy \"%s\"", m->path, setting(m, "strategy"));

@@ -135,7 +135,7 @@ static void
 give_up_completion(struct migration *m, int err)
 {
 	m->state = MIGRATION_COPYING;
-	m->completing = false;
+	m->completing = m->flushed_ahead = false;
 	m->flush_ignored = m->flushing;
 	if (err)
 		m->error = err;
@@ -150,6 +150,8 @@ completion_flushed(void *ctx, int err)
 	m->flushing = false;
 	if (m->flush_ignored) {
 		m->flush_ignored = false;
+	} else if (!err && m->state != MIGRATION_COMPLETING) {
+		m->flushed_ahead = true;
 	} else if (err) {
 		/* What both sides hold is trusted on the source alone now (see
 		 * engine_flush_side). Copying it all again waits for a word of the
@@ -164,6 +166,13 @@ completion_flushed(void *ctx, int err)
 }
 
 static void
+flush_destination(struct migration *m)
+{
+	m->flushing = true;
+	engine_flush_side(&m->engine, DST, completion_flushed, m);
+}
+
+static void
 pump_completing(struct migration *m)
 {
 	enum migration_pause pause = pause_of(m);
@@ -175,8 +184,7 @@ pump_completing(struct migration *m)
 	if (lacking(m, DST) || m->copier.active) {
 		copier_pump(&m->copier);
 	} else if (engine_drained(&m->engine) && !m->flushing) {
-		m->flushing = true;
-		engine_flush_side(&m->engine, DST, completion_flushed, m);
+		flush_destination(m);
 	}
 }
 
@@ -230,9 +238,14 @@ pump_copying(struct migration *m)
 	copier_pump(&m->copier);
 	if (!lacking(m, DST) && !m->copier.active)
 		m->state = MIGRATION_SYNCHRONISED;
-	if ((m->completing || m->auto_complete) && !m->next_row && may_converge(m) &&
-	    !pause_of(m))
+	if (!(m->completing || m->auto_complete) || m->next_row || !may_converge(m) ||
+	    pause_of(m))
+		return;
+	/* The long flush, of all that was copied, is done while the guest writes. */
+	if (m->flushed_ahead)
 		hold_for_completion(m);
+	else if (!m->flushing)
+		flush_destination(m);
 }
 
 /* The row changes when every write that followed the old one is done. */

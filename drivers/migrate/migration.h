@@ -74,6 +74,7 @@ struct migration {
 	bool paused;
 	bool stopping;
 	bool flushing;	      /* completion's flush of the destination is under way */
+	bool flushed_ahead;   /* one has been done before the guest's writes are held */
 	bool flush_ignored;   /* ... and belongs to a completion that was given up */
 	bool source_flushing; /* rollback's */
 	int error;	      /* -errno of a completion or rollback that failed */

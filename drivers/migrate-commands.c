@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "migrate-plugin.h"
+
+/* --- status ------------------------------------------------------------------ */
+
+static const char *
+reason_of(const struct migration_status *s)
+{
+	if (s->pause == PAUSE_WRITE_ERRORS || s->pause == PAUSE_READ_ERRORS)
+		return s->error_side == DST ? "destination-errors" : "source-errors";
+	return migration_pause_name(s->pause);
+}
+
+const char *
+migrate_state_name(const struct migration_status *s)
+{
+	bool paused = s->pause &&
+		      (s->state == MIGRATION_COPYING || s->state == MIGRATION_SYNCHRONISED);
+
+	return paused ? "paused" : migration_state_name(s->state);
+}
+
+static json_t *
+error_of(const struct migrate *m, const struct migration_status *s)
+{
+	const char *side = s->error_side == SRC ? "source" : "destination";
+
+	if (!s->error)
+		return json_null();
+	if (s->bad_sectors)
+		return json_sprintf("%" PRIu64 " sectors of the %s %s cannot be read: %s",
+				    s->bad_sectors, side, migrate_setting(m, side),
+				    strerror(-s->error));
+	return json_sprintf("the %s %s: %s", side, migrate_setting(m, side),
+			    s->pause == PAUSE_STALLED ? "does not answer"
+						      : strerror(-s->error));
+}
+
+static json_t *
+number_or_null(int64_t n)
+{
+	return n < 0 ? json_null() : json_integer(n);
+}
+
+static json_t *
+bytes_of(const struct migration_status *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)s->total, "valid",
+			 (json_int_t)s->valid, "copied", (json_int_t)s->copier.copied,
+			 "skipped", (json_int_t)s->copier.skipped, "zero",
+			 (json_int_t)s->copier.zero);
+}
+
+static json_t *
+written_to(const struct migration_status *s, enum side side)
+{
+	return json_pack("{s:I, s:I}", "copy", (json_int_t)s->copier.written[side], "guest",
+			 (json_int_t)s->guest_written[side]);
+}
+
+json_t *
+migrate_status(const struct migrate *m)
+{
+	struct migration_status s;
+	json_t *status;
+
+	migration_get_status(&m->migration, &s);
+	status = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "uuid",
+			   migrate_setting(m, "uuid"), "state_file", m->path, "source",
+			   migrate_setting(m, "source"), "destination",
+			   migrate_setting(m, "destination"), "strategy",
+			   strategy_row(s.strategy)->name, "state", migrate_state_name(&s),
+			   "reason", reason_of(&s), "error", error_of(m, &s), "complete",
+			   m->migration.auto_complete ? "auto" : "manual");
+	json_object_update_new(
+		status,
+		json_pack("{s:o, s:{s:o, s:o}, s:{s:I, s:I}, s:i, s:i, s:I, s:i, s:i}", "bytes",
+			  bytes_of(&s), "written", "source", written_to(&s, SRC), "destination",
+			  written_to(&s, DST), "guest_reads", "source",
+			  (json_int_t)s.guest_read[SRC], "destination",
+			  (json_int_t)s.guest_read[DST], "pending_writes",
+			  (int)s.pending_writes, "delayed_writes", (int)s.held_writes,
+			  "delayed_writes_total", (json_int_t)s.delayed_writes, "threshold",
+			  (int)s.threshold, "depth", (int)s.depth));
+	json_object_update_new(
+		status,
+		json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}", "rate_mib_s",
+			  (json_int_t)(s.rate / MIB), "rate_limit_mib_s",
+			  (json_int_t)(s.rate_limit / MIB), "eta_s", number_or_null(s.eta_s),
+			  "elapsed_s", (json_int_t)(migrate_elapsed_ns(m) / NS_PER_S), "chunk",
+			  (json_int_t)migrate_setting_int(m, "chunk"), "destination_larger_by",
+			  (json_int_t)(m->disk[DST].disk.sectors - m->disk[SRC].disk.sectors) *
+				  SECTOR_BYTES,
+			  "map_bytes", (json_int_t)s.map_memory, "hold_ms",
+			  s.held_ns < 0 ? json_null()
+					: json_real((double)s.held_ns / 1000000)));
+	return status;
+}
+
+/* --- commands ---------------------------------------------------------------- */
+
+static json_t *
+reply_to(const struct migrate *m, int err)
+{
+	struct migration_status s;
+
+	if (!err)
+		return json_pack("{s:b, s:o}", "ok", 1, "status", migrate_status(m));
+	migration_get_status(&m->migration, &s);
+	if (err == -EALREADY)
+		return migrate_control_error(err, "that is so already: the migration is %s%s%s",
+					     migrate_state_name(&s),
+					     s.pause ? ", reason: " : "", reason_of(&s));
+	return migrate_control_error(
+		err, "not now: the migration is %s%s%s%s", migrate_state_name(&s),
+		s.pause ? ", reason: " : "", reason_of(&s),
+		s.pause && !migration_over(&m->migration) ? " (resume or cancel it first)"
+							  : "");
+}
+
+/* The settings that "set" can change: all are checked before any is changed. */
+struct changes {
+	int strategy;	      /* or -1 */
+	json_int_t threshold; /* or -1, as all below */
+	json_int_t rate_mib_s;
+	json_int_t depth;
+	int auto_complete;
+};
+
+static json_t *
+parse_number(json_t *value, const char *key, json_int_t min, json_int_t max, json_int_t *out)
+{
+	*out = json_integer_value(value);
+	if (!json_is_integer(value) || *out < min || *out > max)
+		return migrate_control_error(-EINVAL,
+					     "\"%s\" must be a whole number from %lld to %lld",
+					     key, (long long)min, (long long)max);
+	return NULL;
+}
+
+static json_t *
+parse_change(const char *key, json_t *value, struct changes *c)
+{
+	const char *text = json_string_value(value);
+
+	if (!strcmp(key, "threshold"))
+		return parse_number(value, key, 1, 65536, &c->threshold);
+	if (!strcmp(key, "rate_mib_s"))
+		return parse_number(value, key, 0, 16384, &c->rate_mib_s);
+	if (!strcmp(key, "depth"))
+		return parse_number(value, key, 1, COPIER_MAX_DEPTH, &c->depth);
+	if (!strcmp(key, "strategy")) {
+		c->strategy = text ? strategy_find(text) : -1;
+		return c->strategy >= 0
+			       ? NULL
+			       : migrate_control_error(-EINVAL, "there is no strategy \"%s\"",
+						       text ? text : "");
+	}
+	if (!strcmp(key, "complete")) {
+		c->auto_complete = text && !strcmp(text, "auto") ? 1 : 0;
+		return text && (c->auto_complete || !strcmp(text, "manual"))
+			       ? NULL
+			       : migrate_control_error(
+					 -EINVAL,
+					 "\"complete\" must be \"auto\" or \"manual\"");
+	}
+	return strcmp(key, "command")
+		       ? migrate_control_error(-EINVAL, "there is nothing \"%s\" to set", key)
+		       : NULL;
+}
+
+static int
+apply_changes(struct migrate *m, const struct changes *c)
+{
+	struct migration *g = &m->migration;
+
+	/* The one that can be refused comes first. */
+	if (c->strategy >= 0) {
+		int err = migration_set_strategy(g, (enum strategy)c->strategy);
+
+		if (err)
+			return err;
+		json_object_set_new(
+			m->settings, "strategy",
+			json_string(strategy_row((enum strategy)c->strategy)->name));
+	}
+	if (c->threshold >= 0)
+		migration_set_threshold(g, (uint32_t)c->threshold);
+	if (c->rate_mib_s >= 0)
+		migration_set_rate(g, (uint64_t)c->rate_mib_s * MIB);
+	if (c->depth >= 0)
+		migration_set_depth(g, (unsigned)c->depth);
+	if (c->auto_complete >= 0)
+		migration_set_auto(g, c->auto_complete);
+	return 0;
+}
+
+static json_t *
+command_set(struct migrate *m, json_t *request)
+{
+	struct changes c = { -1, -1, -1, -1, -1 };
+	const char *key;
+	json_t *value;
+
+	if (migration_over(&m->migration))
+		return reply_to(m, -EBUSY);
+	json_object_foreach(request, key, value)
+	{
+		json_t *error = parse_change(key, value, &c);
+
+		if (error)
+			return error;
+	}
+	return reply_to(m, apply_changes(m, &c));
+}
+
+static int
+command_status(struct migration *g)
+{
+	return 0;
+}
+
+json_t *
+migrate_handle(void *ctx, json_t *request)
+{
+	static const struct {
+		const char *name;
+		int (*run)(struct migration *);
+	} commands[] = {
+		{ "status", command_status },	{ "pause", migration_pause },
+		{ "resume", migration_resume }, { "complete", migration_complete },
+		{ "cancel", migration_cancel },
+	};
+	struct migrate *m = ctx;
+	const char *name = json_string_value(json_object_get(request, "command"));
+
+	if (name && !strcmp(name, "set"))
+		return command_set(m, request);
+	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++)
+		if (!strcmp(name, commands[i].name)) {
+			if (json_object_size(request) > 1)
+				return migrate_control_error(-EINVAL,
+							     "\"%s\" takes nothing else", name);
+			return reply_to(m, commands[i].run(&m->migration));
+		}
+	return migrate_control_error(-EINVAL, "there is no command \"%s\"", name ? name : "");
+}

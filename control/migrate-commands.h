@@ -35,13 +35,13 @@ int migrate_cli_list(int argc, char **argv);
 	}
 #define CLI_RATE(rate)                                                                    \
 	{                                                                                 \
-		.name = "rate", .kind = CLI_NUMBER, .value = (rate), .max = INT32_MAX,    \
+		.name = "rate", .kind = CLI_NUMBER, .value = (rate), .max = 16384,        \
 		.argument = "MIB_S", .help = "copy no faster than that; 0: without limit" \
 	}
-#define CLI_DEPTH(depth)                                                                      \
-	{                                                                                     \
-		.name = "depth", .kind = CLI_NUMBER, .value = (depth), .min = 1, .max = 1024, \
-		.argument = "N", .help = "copy so many chunks at once"                        \
+#define CLI_DEPTH(depth)                                                                    \
+	{                                                                                   \
+		.name = "depth", .kind = CLI_NUMBER, .value = (depth), .min = 1, .max = 64, \
+		.argument = "N", .help = "copy so many chunks at once"                      \
 	}
 #define CLI_COMPLETE(complete)                                                              \
 	{                                                                                   \

@@ -25,7 +25,8 @@
 #define STATE_DIR_ENV "TAPMIGRATE_STATE_DIR"
 #define STATE_SUFFIX  ".migrate"
 #define PAUSE_SECONDS 60
-#define CHUNK_MIN     65536
+#define CHUNK_MIN     (64u << 10)
+#define CHUNK_MAX     (16u << 20)
 #define UUID_SIZE     37
 
 /* The strategies, and when each completes unless one says otherwise. */
@@ -68,8 +69,8 @@ check_settings(struct start *s)
 	if (strcmp(s->complete, "auto") && strcmp(s->complete, "manual"))
 		return tap_ctl_fail(-EINVAL, "--complete is auto or manual, not \"%s\"",
 				    s->complete);
-	if (s->chunk < CHUNK_MIN)
-		return tap_ctl_fail(-EINVAL, "a chunk has at least 64K");
+	if (s->chunk < CHUNK_MIN || s->chunk > CHUNK_MAX || s->chunk & (s->chunk - 1))
+		return tap_ctl_fail(-EINVAL, "--chunk is a power of two from 64K to 16M");
 	if (strncmp(s->to, "aio:/", 5))
 		return tap_ctl_fail(-EINVAL, "--to wants aio: and an absolute path, not \"%s\"",
 				    s->to);
@@ -205,17 +206,24 @@ write_state_file(const struct start *s)
 	err = new_uuid(uuid);
 	if (err)
 		return err;
-	settings = json_pack("{s:s, s:s, s:s, s:b, s:s, s:i, s:i, s:I, s:s, s:s, s:n}", "uuid",
-			     uuid, "source", s->source, "destination", s->to,
-			     "destination_is_zero", (int)s->created, "strategy", s->strategy,
-			     "threshold", s->threshold, "rate_mib_s", s->rate, "chunk",
-			     (json_int_t)s->chunk, "complete", s->complete, "state",
-			     MIGRATE_STATE_NEW, "result");
+	/* clang-format off */
+	settings = json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:s, s:n}",
+			     "uuid", uuid,
+			     "source", s->source,
+			     "destination", s->to,
+			     "strategy", s->strategy,
+			     "destination_is_zero", (int)s->created,
+			     "threshold", s->threshold,
+			     "rate_mib_s", s->rate,
+			     "depth", s->depth,
+			     "chunk", (json_int_t)s->chunk,
+			     "complete", s->complete,
+			     "state", MIGRATE_STATE_NEW,
+			     "result");
+	/* clang-format on */
 	if (!settings)
 		return tap_ctl_fail(-EINVAL, "a name that is not UTF-8: %s, %s", s->source,
 				    s->to);
-	if (s->depth)
-		json_object_set_new(settings, "depth", json_integer(s->depth));
 	err = migrate_state_create(s->state_file, settings, why, sizeof(why));
 	json_decref(settings);
 	if (err == -EEXIST)
@@ -321,7 +329,9 @@ follow(const struct start *s)
 int
 migrate_cli_start(int argc, char **argv)
 {
-	struct start s = { .pid = -1, .strategy = "lr", .threshold = 32, .chunk = 1 << 20 };
+	struct start s = {
+		.pid = -1, .strategy = "lr", .threshold = 32, .chunk = 1 << 20, .depth = 8
+	};
 	const struct cli_option options[] = {
 		CLI_OF_PID(&s.pid),
 		CLI_MINOR(&s.minor),
@@ -342,7 +352,7 @@ migrate_cli_start(int argc, char **argv)
 		  .kind = CLI_BYTES,
 		  .value = &s.chunk,
 		  .argument = "SIZE",
-		  .help = "copy in pieces of this size, from 64K; 1M unless given" },
+		  .help = "copy in pieces of this size, 64K to 16M; 1M unless given" },
 		CLI_DEPTH(&s.depth),
 		{ .name = "state",
 		  .kind = CLI_STRING,

@@ -133,7 +133,8 @@ refuses "a strategy that is none" 'no strategy "fast"' on start --to aio:/c --st
 refuses "a destination without a type" '--to wants aio:' on start --to /c
 refuses "a relative destination" '--to wants aio:' on start --to aio:c
 refuses "a relative state file" '--state wants' on start --to aio:/c --state x
-refuses "a chunk too small" 'at least 64K' on start --to aio:/c --chunk 4K
+refuses "a chunk too small" 'power of two from 64K' on start --to aio:/c --chunk 4K
+refuses "a chunk that is no power of two" 'power of two from 64K' on start --to aio:/c --chunk 96K
 refuses "complete when?" 'auto or manual' on start --to aio:/c --complete soon
 refuses "no destination" '--to aio:PATH is missing' on start
 echo '{"uuid":"../../etc/x","format":"tapmigrate-state","version":1}' >journal

@@ -4,7 +4,8 @@
  *
  * A tapdisk puts itself into the background. The process that we started says
  * on its stdout where the control socket is, and exits with 0, only once that
- * works; otherwise it says why not on stderr, which is ours.
+ * works; otherwise it says why not on stderr. What it says there is shown only if
+ * it fails, unless $TAPDISK_LOG_STDERR makes stderr its log for good.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,12 +14,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "libtapctl.h"
 
-#define START_SECONDS 60
+#define START_SECONDS  60
+#define LOG_STDERR_ENV "TAPDISK_LOG_STDERR"
 
 /* The directories, relative to this program's, where a tapdisk may be. */
 static const char *const places[] = { "tapdisk", "../libexec/tapdisk" };
@@ -46,9 +49,9 @@ find_tapdisk(char path[PATH_MAX])
 	strcpy(path, "tapdisk"); /* in $PATH */
 }
 
-/* In the child: stdin from nowhere, stdout to the parent. */
+/* In the child: stdin from nowhere, stdout and, if it is to be kept, stderr to files. */
 static void
-exec_tapdisk(int out)
+exec_tapdisk(int out, int said)
 {
 	char path[PATH_MAX];
 	char *argv[] = { path, NULL };
@@ -58,7 +61,8 @@ exec_tapdisk(int out)
 	find_tapdisk(path);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0)
+	if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+	    (said < 0 || dup2(said, STDERR_FILENO) >= 0))
 		execvp(path, argv);
 	err = errno;
 	fprintf(stderr, "tap-ctl: cannot start %s: %s\n", path, strerror(err));
@@ -108,47 +112,73 @@ exit_error(int status)
 	return 0;
 }
 
-pid_t
-tap_ctl_spawn(void)
+/* Passes on what a tapdisk has said of its failure. */
+static void
+show(int said)
 {
-	char path[TAP_CTL_PATH], line[TAP_CTL_PATH + 2] = "", *end = NULL;
+	char text[4096];
+	off_t at = 0;
+	ssize_t n;
+
+	while (said >= 0 && (n = pread(said, text, sizeof(text), at)) > 0) {
+		fwrite(text, 1, (size_t)n, stderr);
+		at += n;
+	}
+}
+
+/* Runs a tapdisk until it is in the background. Its first line; 0 or -errno. */
+static int
+start(int said, char *line, size_t size)
+{
 	int out[2], err, status = 0;
-	long pid = 0;
 	pid_t child;
 
-	tap_ctl_clear();
-	err = tap_ctl_path(path, TAPDISK_CTL_PREFIX);
-	if (err)
-		return err;
 	if (pipe2(out, O_CLOEXEC))
 		return tap_ctl_fail(-errno, "no pipe");
 	fflush(NULL);
 	child = fork();
 	if (!child)
-		exec_tapdisk(out[1]);
+		exec_tapdisk(out[1], said);
 	err = child < 0 ? tap_ctl_fail(-errno, "no new process") : 0;
 	close(out[1]);
-	if (!err)
-		err = read_line(out[0], line, sizeof(line));
+	if (child > 0) {
+		err = read_line(out[0], line, size);
+		if (err) {
+			tap_ctl_fail(err, "the tapdisk was not ready after %d seconds",
+				     START_SECONDS);
+			kill(child, SIGKILL);
+		}
+		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
+		if (!err)
+			err = exit_error(status);
+	}
 	close(out[0]);
-	if (child < 0)
-		return err;
+	return err;
+}
 
-	if (err)
-		kill(child, SIGKILL);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	if (err)
-		return tap_ctl_fail(err, "the tapdisk was not ready after %d seconds",
-				    START_SECONDS);
-	err = exit_error(status);
+pid_t
+tap_ctl_spawn(void)
+{
+	char path[TAP_CTL_PATH], line[TAP_CTL_PATH + 2] = "", *end = NULL;
+	int err, said = -1;
+	long pid = 0;
+
+	tap_ctl_clear();
+	err = tap_ctl_path(path, TAPDISK_CTL_PREFIX);
 	if (err)
 		return err;
-	if (!strncmp(line, path, strlen(path)))
+	if (!getenv(LOG_STDERR_ENV))
+		said = memfd_create("tapdisk-stderr", MFD_CLOEXEC);
+	err = start(said, line, sizeof(line));
+	if (!err && !strncmp(line, path, strlen(path)))
 		pid = strtol(line + strlen(path), &end, 10);
-	if (pid <= 0 || pid > INT_MAX || *end)
-		return tap_ctl_fail(
+	if (!err && (pid <= 0 || pid > INT_MAX || *end))
+		err = tap_ctl_fail(
 			-EPROTO, "the tapdisk said \"%s\" where its socket's name was expected",
 			line);
-	return (pid_t)pid;
+	if (err)
+		show(said);
+	close(said);
+	return err ? err : (pid_t)pid;
 }

@@ -20,6 +20,19 @@ simple_request(pid_t pid, int minor, enum tapdisk_message_id type, int timeout)
 	return tap_ctl_exchange(pid, &message, NULL, 0, timeout);
 }
 
+/*
+ * For all that a tapdisk has against attaching, and against opening a minor that is
+ * not attached, blktap's tap-ctl reports EINVAL, and scripts know that.
+ */
+static int
+as_blktap(int err, const tapdisk_message_t *answer, enum tapdisk_message_id request)
+{
+	if (answer->type == TAPDISK_MESSAGE_ERROR &&
+	    (request == TAPDISK_MESSAGE_ATTACH || err == -ENODEV))
+		return -EINVAL;
+	return err;
+}
+
 static int
 copy_name(char to[TAPDISK_MESSAGE_MAX_PATH_LENGTH], const char *name)
 {
@@ -65,13 +78,18 @@ image_request(pid_t pid, int minor, enum tapdisk_message_id type,
 		extra[n++] = (struct iovec){ &key_size, 1 };
 		extra[n++] = (struct iovec){ (void *)image->key, key_size };
 	}
-	return tap_ctl_exchange(pid, &message, extra, n, TAP_CTL_TIMEOUT);
+	err = tap_ctl_exchange(pid, &message, extra, n, TAP_CTL_TIMEOUT);
+	return as_blktap(err, &message, type);
 }
 
 int
 tap_ctl_attach(pid_t pid, int minor)
 {
-	return simple_request(pid, minor, TAPDISK_MESSAGE_ATTACH, TAP_CTL_TIMEOUT);
+	tapdisk_message_t message = { .type = TAPDISK_MESSAGE_ATTACH,
+				      .cookie = (uint16_t)minor };
+	int err = tap_ctl_exchange(pid, &message, NULL, 0, TAP_CTL_TIMEOUT);
+
+	return as_blktap(err, &message, TAPDISK_MESSAGE_ATTACH);
 }
 
 int

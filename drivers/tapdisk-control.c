@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -723,14 +724,31 @@ tapdisk_control_close(void)
 	}
 }
 
+/* Whether the client has gone without waiting for an answer. */
+static bool
+conn_abandoned(const struct control_conn *conn)
+{
+	struct pollfd peer = { .fd = conn->fd };
+
+	return poll(&peer, 1, 0) > 0 && peer.revents & POLLHUP;
+}
+
 void
 tapdisk_control_run(void)
 {
 	td_vbd_t *vbd, *next;
 
-	for (int i = 0; i < CONTROL_CONNECTIONS; i++)
-		if (control.conns[i].state == CONN_READY)
-			conn_handle(&control.conns[i]);
+	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
+		struct control_conn *conn = &control.conns[i];
+
+		if (conn->state != CONN_READY)
+			continue;
+		/* A pause that nobody knows of would stay for ever. */
+		if (conn_abandoned(conn))
+			conn_close(conn);
+		else
+			conn_handle(conn);
+	}
 
 	if (!control.shutdown)
 		return;

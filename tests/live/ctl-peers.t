@@ -55,7 +55,7 @@ exits() { # STATUS NAME COMMAND...
 	is $? "$wanted" "$name"
 }
 
-exits 28 "a tapdisk's error is the exit status" tap attach -p 107 -m 1
+exits 28 "a tapdisk's error is the exit status" tap detach -p 107 -m 1
 is "$(cat said)" "tap-ctl: No space left on device: the fake disk is full" "and its message is shown"
 exits 110 "a timeout is kept" tap close -p 102 -m 1 -t 1
 exits 110 "pause has a timeout too" tap pause -p 102 -m 1 -t 1

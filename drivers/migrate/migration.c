@@ -7,7 +7,7 @@
 #define NS_PER_S 1000000000ull
 
 /* Dirty block tracking holds the guest's writes for the rest when this little is left. */
-#define CONVERGE_SECTORS ((uint64_t)(8u << 20) / SECTOR_BYTES)
+#define CONVERGE_SECTORS ((uint64_t)(2u << 20) / SECTOR_BYTES)
 
 static const char *const state_names[MIGRATION_STATES] = {
 	[MIGRATION_COPYING] = "copying",	   [MIGRATION_SYNCHRONISED] = "synchronised",

@@ -42,8 +42,8 @@
 /* What a client has for its handshake, and accept() to recover; seconds. */
 #define NBD_HANDSHAKE_TIMEOUT 30
 #define NBD_ACCEPT_RETRY      1
-/* A block status' answer, in a buffer of the least size. */
-#define NBD_EXTENTS_SIZE 4096
+/* Of a block status' answer; clients ask again for what is left out. */
+#define NBD_MAX_EXTENTS 512
 
 enum conn_state {
 	CONN_OPEN,
@@ -71,8 +71,6 @@ struct nbd_conn {
 	/* The write whose payload is arriving, and how much of it has. */
 	struct nbd_request *incoming;
 	size_t received;
-	/* Bytes of a refused write's payload still to be thrown away. */
-	uint32_t skip;
 
 	unsigned int n_requests;
 	size_t bytes; /* of their buffers */
@@ -85,6 +83,7 @@ struct nbd_request {
 	struct list_head next; /* conn->replies, or server->idle */
 	struct nbd_conn *conn;
 	struct nbd_command cmd;
+	uint32_t error; /* of a write that is refused when its payload has arrived */
 
 	/* The reply is head, then reply_len bytes of buffer. */
 	uint8_t head[NBD_REPLY_HEAD_MAX];
@@ -223,30 +222,6 @@ request_extent(td_vbd_request_t *vreq, td_sector_t sec, td_sector_t secs, int st
 			secs << SECTOR_SHIFT, state);
 }
 
-static void
-extents_start(struct nbd_request *req)
-{
-	req->extents = (struct nbd_extents){
-		.wire = req->buffer,
-		.max = req->cmd.flags & NBD_CMD_FLAG_REQ_ONE
-			       ? 1
-			       : NBD_EXTENTS_SIZE / NBD_EXTENT_SIZE,
-	};
-}
-
-/* Where the image cannot tell, everything is data. */
-static int
-extents_finish(struct nbd_request *req, int error)
-{
-	if (error == -EOPNOTSUPP) {
-		extents_start(req);
-		error = 0;
-	}
-	if (!error && !req->extents.count)
-		nbd_extents_add(&req->extents, 0, req->cmd.length, 0);
-	return error;
-}
-
 /* Hands the request to the VBD as an op, TD_OP_FLUSH being about all of the disk. */
 static void
 request_queue(struct nbd_request *req, int op)
@@ -288,8 +263,10 @@ request_submit(struct nbd_request *req)
 		[NBD_CMD_BLOCK_STATUS] = TD_OP_BLOCK_STATUS,
 	};
 
-	if (req->cmd.type == NBD_CMD_BLOCK_STATUS)
-		extents_start(req);
+	req->extents = (struct nbd_extents){
+		.wire = req->buffer,
+		.max = req->cmd.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : NBD_MAX_EXTENTS,
+	};
 	request_queue(req, ops[req->cmd.type]);
 }
 
@@ -300,8 +277,6 @@ request_answered(td_vbd_request_t *vreq, int error, void *token, int final)
 	struct nbd_request *req = list_entry(vreq, struct nbd_request, vreq);
 	const bool wrote = vreq->op == TD_OP_WRITE || vreq->op == TD_OP_ZERO;
 
-	if (vreq->op == TD_OP_BLOCK_STATUS)
-		error = extents_finish(req, error);
 	if (!error && wrote && (req->cmd.flags & NBD_CMD_FLAG_FUA) &&
 	    req->conn->state != CONN_DEAD)
 		request_queue(req, TD_OP_FLUSH);
@@ -441,15 +416,6 @@ conn_send(struct nbd_conn *conn)
  * another -errno if the connection cannot go on.
  */
 
-static ssize_t
-take_skipped(struct nbd_conn *conn, size_t len)
-{
-	const size_t n = len < conn->skip ? len : conn->skip;
-
-	conn->skip -= n;
-	return n;
-}
-
 /* Also for what was read into the buffer without passing through the input. */
 static void
 payload_arrived(struct nbd_conn *conn, size_t n)
@@ -457,19 +423,24 @@ payload_arrived(struct nbd_conn *conn, size_t n)
 	struct nbd_request *req = conn->incoming;
 
 	conn->received += n;
-	if (conn->received == req->cmd.length) {
-		conn->incoming = NULL;
+	if (conn->received < req->cmd.length)
+		return;
+	conn->incoming = NULL;
+	if (req->error)
+		request_finish(req, req->error);
+	else
 		request_submit(req);
-	}
 }
 
 static ssize_t
 take_payload(struct nbd_conn *conn, const uint8_t *in, size_t len)
 {
-	const size_t rest = conn->incoming->cmd.length - conn->received;
+	const struct nbd_request *req = conn->incoming;
+	const size_t rest = req->cmd.length - conn->received;
 	const size_t n = len < rest ? len : rest;
 
-	memcpy(conn->incoming->buffer + conn->received, in, n);
+	if (!req->error)
+		memcpy(req->buffer + conn->received, in, n);
 	payload_arrived(conn, n);
 	return n;
 }
@@ -504,8 +475,8 @@ take_command(struct nbd_conn *conn, const uint8_t *in, size_t len)
 {
 	struct nbd_request *req;
 	struct nbd_command cmd;
-	uint32_t error;
 	size_t size = 0;
+	uint32_t error;
 
 	if (len < NBD_COMMAND_SIZE)
 		return 0;
@@ -520,22 +491,21 @@ take_command(struct nbd_conn *conn, const uint8_t *in, size_t len)
 	if (!error && (cmd.type == NBD_CMD_READ || cmd.type == NBD_CMD_WRITE))
 		size = cmd.length;
 	if (!error && cmd.type == NBD_CMD_BLOCK_STATUS)
-		size = NBD_EXTENTS_SIZE;
+		size = NBD_MAX_EXTENTS * NBD_EXTENT_SIZE;
 	if (!conn_has_room(conn, size))
 		return -EAGAIN;
 	req = request_get(conn, size);
 	if (!req)
 		return -ENOMEM;
 	req->cmd = cmd;
-	if (size && !req->buffer)
-		error = NBD_ENOMEM;
+	req->error = size && !req->buffer ? NBD_ENOMEM : error;
 
-	if (error) {
-		conn->skip = cmd.type == NBD_CMD_WRITE ? cmd.length : 0;
-		request_finish(req, error);
-	} else if (cmd.type == NBD_CMD_WRITE) {
+	if (cmd.type == NBD_CMD_WRITE && cmd.length) {
+		/* Clients know no reply to what they are still sending. */
 		conn->incoming = req;
 		conn->received = 0;
+	} else if (req->error) {
+		request_finish(req, req->error);
 	} else {
 		request_submit(req);
 	}
@@ -547,8 +517,6 @@ take_next(struct nbd_conn *conn, const uint8_t *in, size_t len)
 {
 	if (!len)
 		return 0;
-	if (conn->skip)
-		return take_skipped(conn, len);
 	if (conn->incoming)
 		return take_payload(conn, in, len);
 	if (conn->hs.phase == NBD_PHASE_TRANSMISSION)
@@ -589,7 +557,7 @@ conn_receive(struct nbd_conn *conn)
 	conn->in_end -= conn->in_start;
 	conn->in_start = 0;
 
-	if (conn->incoming)
+	if (conn->incoming && !conn->incoming->error)
 		direct = conn->incoming->cmd.length - conn->received;
 	iov[0].iov_base = direct ? conn->incoming->buffer + conn->received : NULL;
 	iov[0].iov_len = direct;

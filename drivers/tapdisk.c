@@ -135,17 +135,22 @@ run(bool foreground)
 
 	if (!foreground)
 		err = go_to_background(&report);
-	/* Until it is ready, whoever started it wants to see why not. */
-	tapdisk_log_open("tapdisk", true);
+	/*
+	 * blktap's tap-ctl reads both stdout and stderr, and expects nothing but the
+	 * control socket's path; only what keeps it from running is worth more.
+	 */
+	tapdisk_log_open("tapdisk", log_stderr);
 	if (!err) {
 		lock_memory();
 		err = start();
 	}
+	if (err && !log_stderr)
+		fprintf(stderr, "tapdisk: cannot start: %s\n",
+			*tapdisk_log_last_error() ? tapdisk_log_last_error() : strerror(-err));
+	else if (err)
+		EPRINTF("cannot start: %s", strerror(-err));
 	if (!err && !foreground)
 		err = detach_stdio(log_stderr);
-	if (err)
-		EPRINTF("cannot start: %s", strerror(-err));
-	tapdisk_log_open("tapdisk", log_stderr);
 
 	status = -err;
 	if (report >= 0 && write(report, &status, sizeof(status)) < 0)

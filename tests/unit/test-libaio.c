@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* links: drivers/libaio-backend.o */
+/* Kernel AIO, with a real file. */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "libaio-backend.h"
+
+#define BLOCK  4096
+#define BLOCKS 64
+#define DEPTH  4
+
+static struct libaio aio;
+static int fd;
+static char data[BLOCKS][BLOCK], back[BLOCKS][BLOCK];
+
+static struct job {
+	struct tiocb tiocb;
+	int calls;
+	int err;
+} jobs[BLOCKS];
+
+static void
+job_done(void *arg, struct tiocb *tiocb, int err)
+{
+	struct job *job = arg;
+
+	assert_ptr_equal(tiocb, &job->tiocb);
+	job->calls++;
+	job->err = err;
+}
+
+static int
+setup(void **state)
+{
+	char path[] = "/tmp/test-libaio-XXXXXX";
+
+	memset(jobs, 0, sizeof(jobs));
+	for (int i = 0; i < BLOCKS; i++)
+		memset(data[i], i + 1, BLOCK);
+
+	fd = mkstemp(path);
+	return fd < 0 || unlink(path) || libaio_open(&aio, DEPTH);
+}
+
+static int
+teardown(void **state)
+{
+	libaio_close(&aio);
+	return close(fd);
+}
+
+static void
+queue(int i, int file, bool write, char *buf, size_t size, long long offset)
+{
+	libaio_prep(&aio, &jobs[i].tiocb, file, write, buf, size, offset, job_done, &jobs[i]);
+	libaio_queue(&aio, &jobs[i].tiocb);
+}
+
+/* Until nothing is queued or in flight. */
+static void
+drain(void)
+{
+	for (;;) {
+		struct pollfd pollfd = { .fd = aio.event_fd, .events = POLLIN };
+
+		assert_true(libaio_submit(&aio));
+		assert_true(aio.in_flight <= DEPTH);
+		if (!aio.in_flight)
+			break;
+		assert_int_equal(poll(&pollfd, 1, -1), 1);
+		libaio_complete(&aio);
+	}
+	assert_true(list_empty(&aio.queued));
+}
+
+static void
+assert_done(int i, int err)
+{
+	assert_int_equal(jobs[i].calls, 1);
+	assert_int_equal(jobs[i].err, err);
+}
+
+static void
+what_does_not_fit_waits_and_is_done(void **state)
+{
+	for (int i = 0; i < BLOCKS; i++)
+		queue(i, fd, true, data[i], BLOCK, (long long)i * BLOCK);
+	drain();
+	for (int i = 0; i < BLOCKS; i++)
+		assert_done(i, 0);
+
+	memset(jobs, 0, sizeof(jobs));
+	for (int i = 0; i < BLOCKS; i++)
+		queue(i, fd, false, back[i], BLOCK, (long long)i * BLOCK);
+	drain();
+	for (int i = 0; i < BLOCKS; i++)
+		assert_done(i, 0);
+	assert_memory_equal(data, back, sizeof(data));
+}
+
+static void
+what_the_kernel_refuses_fails_alone(void **state)
+{
+	const int refused[] = { 0, 5, 6, 11 };
+
+	for (int i = 0; i < 12; i++)
+		queue(i, fd, true, data[i], BLOCK, (long long)i * BLOCK);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+		jobs[refused[i]].tiocb.iocb.aio_fildes = -1;
+	drain();
+
+	for (int i = 0; i < 12; i++)
+		assert_done(i, i == 0 || i == 5 || i == 6 || i == 11 ? -EBADF : 0);
+}
+
+static void
+a_transfer_that_cannot_be_whole_is_an_error(void **state)
+{
+	assert_int_equal(pwrite(fd, data, BLOCK, 0), BLOCK);
+	queue(0, fd, false, back[0], 2 * BLOCK, 0);
+	queue(1, fd, false, back[2], BLOCK, 0);
+	drain();
+	assert_done(0, -EIO);
+	assert_done(1, 0);
+}
+
+/* A write that the limit cuts is short first; what comes then says why. */
+static void
+a_short_transfer_ends_with_its_own_error(void **state)
+{
+	struct rlimit old, limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = old;
+	limit.rlim_cur = BLOCK;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	queue(0, fd, true, data[0], 2 * BLOCK, 0);
+	drain();
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+
+	assert_done(0, -EFBIG);
+	assert_int_equal(pread(fd, back, 2 * BLOCK, 0), BLOCK);
+	assert_memory_equal(back, data, BLOCK);
+}
+
+static void
+wait_for_second(void *arg, struct tiocb *tiocb, int err)
+{
+	job_done(arg, tiocb, err);
+	libaio_deliver(&aio);
+	while (!jobs[1].calls)
+		libaio_complete(&aio);
+}
+
+static void
+a_callback_can_have_the_others_delivered(void **state)
+{
+	for (int i = 0; i < 2; i++)
+		queue(i, fd, true, data[i], BLOCK, (long long)i * BLOCK);
+	jobs[0].tiocb.cb = wait_for_second;
+	assert_true(libaio_submit(&aio));
+	drain();
+	assert_done(0, 0);
+	assert_done(1, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_does_not_fit_waits_and_is_done),
+		TEST(what_the_kernel_refuses_fails_alone),
+		TEST(a_transfer_that_cannot_be_whole_is_an_error),
+		TEST(a_short_transfer_ends_with_its_own_error),
+		TEST(a_callback_can_have_the_others_delivered),
+	};
+
+	return cmocka_run_group_tests_name("libaio", tests, NULL, NULL);
+}

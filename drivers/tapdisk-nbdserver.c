@@ -11,7 +11,6 @@
  * connection closed, or memory given back.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -24,9 +24,9 @@ rude() { # what it does and waits: half or flood. Sets rude
 	wait_for test -s "$T/said.$1"
 }
 
-leave() {
-	kill -KILL "$rude"
-	wait "$rude" 2>/dev/null
+leave() { # PID: it is killed; fails if it was gone already
+	kill -KILL "$1" || return 1
+	wait "$1" 2>/dev/null
 	return 0
 }
 
@@ -60,12 +60,12 @@ ok "nothing that was refused has been written" disk_is_whole
 
 ok "a client sends half a command and stops" rude half
 ok "others work meanwhile" disk_is_whole
-leave
+leave "$rude"
 ok "and after it was killed" disk_is_whole
 
 ok "a client asks and asks and never listens; the server stops listening to it" rude flood
 ok "others work meanwhile" disk_is_whole
-leave
+leave "$rude"
 ok "and after it was killed with requests in flight" disk_is_whole
 
 ok "who talks garbage is cut off" "$client" garbage "$socket" "$SEED"
@@ -80,10 +80,10 @@ fio --ioengine=nbd --uri="$uri" --rw=randread --bs=4k --iodepth=32 --size=$size 
 waiting=$!
 started+=("$waiting")
 ok "a client asks for all that is held for it" rude flood
-leave
+leave "$rude"
 ok "the disk goes on" tap unpause -p "$pid" -m "$minor"
 ok "a client that waited is served" wait "$waiting"
-ok "one that had stopped is still connected" kill -KILL "$halted"
+ok "one that had stopped is still connected" leave "$halted"
 ok "and so are others" disk_is_whole
 
 ok "a client has requests in flight" rude flood

@@ -583,6 +583,36 @@ wrong_commands_are_answered_and_the_stream_stays_in_step(void **state)
 	close(fd);
 }
 
+/* Clients take a reply to what they are still sending for nonsense. */
+static void
+a_refused_write_is_answered_when_its_payload_has_arrived(void **state)
+{
+	const int fd = client(false);
+	uint8_t payload[1000] = { 0 };
+
+	ask(fd, NBD_CMD_WRITE, 0, 1, 100, sizeof(payload));
+	hears_nothing(fd);
+	say(fd, payload, sizeof(payload) - 1);
+	hears_nothing(fd);
+	say(fd, payload, 1);
+	assert_int_equal(hear_simple(fd, 1), NBD_EINVAL);
+	is_in_step(fd);
+	close(fd);
+}
+
+static void
+a_client_that_only_listens_on_is_answered(void **state)
+{
+	const int fd = client(false);
+
+	ask(fd, NBD_CMD_FLUSH, 0, 1, 0, 0);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	hears_nothing(fd);
+	answer_all();
+	assert_int_equal(hear_simple(fd, 1), 0);
+	is_closed(fd);
+}
+
 static void
 a_closed_vbd_is_answered_eshutdown(void **state)
 {
@@ -853,6 +883,8 @@ main(void)
 		server_test(four_gib_less_a_sector_are_zeroed_at_once),
 		server_test(block_status_tells_merged_extents),
 		server_test(wrong_commands_are_answered_and_the_stream_stays_in_step),
+		server_test(a_refused_write_is_answered_when_its_payload_has_arrived),
+		server_test(a_client_that_only_listens_on_is_answered),
 		server_test(a_closed_vbd_is_answered_eshutdown),
 		server_test(garbage_closes_its_connection_only),
 		server_test(half_a_header_costs_only_its_connection),

@@ -12,18 +12,28 @@
 #define BAR_WIDTH 30
 #define GO_ON	  MIGRATE_GO_ON
 
-/* What a state means to somebody with a goal: GO_ON, 0 or -errno. */
-static const struct {
+/*
+ * What a state means to somebody with a goal, GO_ON, 0 or -errno; and if it is the
+ * end, which of the disks serves the guest now, and which is to be forgotten.
+ */
+static const struct meaning {
 	const char *state;
 	int result[GOALS]; /* in the order of enum goal */
+	const char *serves, *left;
 } meanings[] = {
-	{ "copying", { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
-	{ "synchronised", { GO_ON, GO_ON, 0, GO_ON, GO_ON } },
-	{ "completing", { GO_ON, GO_ON, 0, GO_ON, GO_ON } },
-	{ "completed", { -ENOENT, 0, 0, 0, -EALREADY } },
-	{ "paused", { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
-	{ "rolling-back", { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
-	{ "cancelled", { -ENOENT, 0, -ECANCELED, -ECANCELED, 0 } },
+	{ .state = "copying", .result = { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
+	{ .state = "synchronised", .result = { GO_ON, GO_ON, 0, GO_ON, GO_ON } },
+	{ .state = "completing", .result = { GO_ON, GO_ON, 0, GO_ON, GO_ON } },
+	{ .state = "completed",
+	  .result = { -ENOENT, 0, 0, 0, -EALREADY },
+	  .serves = "destination",
+	  .left = "source" },
+	{ .state = "paused", .result = { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
+	{ .state = "rolling-back", .result = { GO_ON, GO_ON, GO_ON, GO_ON, GO_ON } },
+	{ .state = "cancelled",
+	  .result = { -ENOENT, 0, -ECANCELED, -ECANCELED, 0 },
+	  .serves = "source",
+	  .left = "destination" },
 };
 
 /* Reasons for a pause that only the operator can end. */
@@ -70,19 +80,19 @@ bytes_of(const json_t *status, const char *outer, const char *key, char text[16]
 	return text;
 }
 
-/* Seconds as h:mm:ss; what is not known as "unknown". */
+/* Seconds as h:mm:ss, and what they are; "" if they are not known. */
 static const char *
-time_of(const json_t *status, const char *key, char text[32])
+time_of(const json_t *status, const char *key, const char *what, char text[48])
 {
 	const json_t *value = json_object_get(status, key);
 	long s = (long)json_number_value(value);
 
 	if (!json_is_number(value))
-		return "unknown";
+		return "";
 	if (s >= 3600)
-		snprintf(text, 32, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+		snprintf(text, 48, "%ld:%02ld:%02ld%s", s / 3600, s / 60 % 60, s % 60, what);
 	else
-		snprintf(text, 32, "%ld:%02ld", s / 60, s % 60);
+		snprintf(text, 48, "%ld:%02ld%s", s / 60, s % 60, what);
 	return text;
 }
 
@@ -114,7 +124,7 @@ void
 migrate_print(const json_t *status)
 {
 	const char *reason = text_of(status, "reason"), *error = text_of(status, "error");
-	char a[16], b[16], c[16], d[16], t[32], u[32];
+	char a[16], b[16], c[16], d[16], t[48], u[48];
 
 	printf("%s -> %s\n", text_of(status, "source"), text_of(status, "destination"));
 	printf("  state        %s%s%s, %.1f %% of %s\n", text_of(status, "state"),
@@ -126,9 +136,9 @@ migrate_print(const json_t *status)
 	       text_of(status, "strategy"),
 	       strcmp(text_of(status, "complete"), "auto") ? "when told to" : "by itself",
 	       number_of(status, "threshold"), bytes_of(status, NULL, "chunk", a));
-	printf("  time         %s gone, left: %s\n", time_of(status, "elapsed_s", t),
-	       time_of(status, "eta_s", u));
-	printf("  rate         %.1f MiB/s", number_of(status, "rate_mib_s"));
+	printf("  time         %s%s\n", time_of(status, "elapsed_s", " gone  ", t),
+	       time_of(status, "eta_s", " left", u));
+	printf("  rate         %.0f MiB/s", number_of(status, "rate_mib_s"));
 	if (number_of(status, "rate_limit_mib_s") > 0)
 		printf(", limited to %.0f", number_of(status, "rate_limit_mib_s"));
 	printf("\n  bytes        %s valid, %s copied, %s skipped, %s zero\n",
@@ -160,7 +170,7 @@ show(const json_t *status, struct shown *last)
 	const double percent = percent_of(status);
 	const char *state = text_of(status, "state");
 	const bool tty = isatty(STDOUT_FILENO);
-	char bar[BAR_WIDTH + 1], left[32];
+	char bar[BAR_WIDTH + 1], left[48];
 	int64_t now = tap_ctl_now();
 
 	if (!tty && !strcmp(state, last->state) && now - last->at < LINE_MS &&
@@ -175,15 +185,37 @@ show(const json_t *status, struct shown *last)
 		bar[BAR_WIDTH] = '\0';
 		printf("\r[%s] ", bar);
 	}
-	printf("%5.1f %%  %.1f MiB/s  %s left  %s%s", percent, number_of(status, "rate_mib_s"),
-	       time_of(status, "eta_s", left), state, tty ? "\033[K" : "\n");
+	printf("%5.1f %%  %.0f MiB/s  %s%s%s", percent, number_of(status, "rate_mib_s"),
+	       time_of(status, "eta_s", " left  ", left), state, tty ? "\033[K" : "\n");
 	fflush(stdout);
+}
+
+static const struct meaning *
+meaning_of(const json_t *status)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+		if (!strcmp(text_of(status, "state"), meanings[i].state))
+			return &meanings[i];
+	return NULL;
+}
+
+void
+migrate_print_end(const json_t *status)
+{
+	const struct meaning *m = meaning_of(status);
+
+	if (m && m->serves)
+		printf("%s: the disk runs on %s, %s is no longer used\n", m->state,
+		       text_of(status, m->serves), text_of(status, m->left));
 }
 
 int
 migrate_judge(const struct migrate_client *client, const json_t *status, enum goal goal)
 {
 	const char *state = text_of(status, "state"), *reason = text_of(status, "reason");
+	const struct meaning *m = meaning_of(status);
 	size_t i;
 
 	if (goal >= GOAL_SYNCHRONISED && !strcmp(state, "paused"))
@@ -193,10 +225,8 @@ migrate_judge(const struct migrate_client *client, const json_t *status, enum go
 						    "the migration is paused: %s (%s): %s",
 						    reason, text_of(status, "error"),
 						    obstacles[i].advice);
-	for (i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
-		if (!strcmp(state, meanings[i].state) && meanings[i].result[goal] <= 0)
-			return tap_ctl_fail(meanings[i].result[goal], "the migration is %s",
-					    state);
+	if (m && m->result[goal] <= 0)
+		return tap_ctl_fail(m->result[goal], "the migration is %s", state);
 	if (client->ended)
 		return tap_ctl_fail(
 			-ECONNABORTED,
@@ -214,19 +244,23 @@ migrate_follow(struct migrate_client *client, enum goal goal, bool shown)
 	int result;
 
 	for (;;) {
+		status = NULL;
 		result = migrate_call(client, migrate_request("status"), &status);
 		if (result)
 			break;
 		if (shown)
 			show(status, &last);
 		result = migrate_judge(client, status, goal);
-		json_decref(status);
 		if (result != MIGRATE_GO_ON)
 			break;
+		json_decref(status);
 		/* The final line, or the connection's end, wakes us. */
 		tap_ctl_wait(client->fd, POLLIN, tap_ctl_now() + POLL_MS);
 	}
 	if (shown && isatty(STDOUT_FILENO))
 		putchar('\n');
+	if (!result)
+		migrate_print_end(status);
+	json_decref(status);
 	return result;
 }

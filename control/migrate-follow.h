@@ -20,6 +20,9 @@ enum goal {
 /* The status for people, several lines on stdout. */
 void migrate_print(const json_t *status);
 
+/* If the status is that of the end: a line on stdout that says which disk is used now. */
+void migrate_print_end(const json_t *status);
+
 /*
  * Whether that status means MIGRATE_GO_ON (not yet), 0 (the goal is reached), or
  * -errno (it cannot be, or the migration waits for its operator).

@@ -26,10 +26,12 @@ tell(int pid, int minor, json_t *request, enum goal goal, bool wait)
 	err = migrate_call(&client, request, &status);
 	if (!err) {
 		/* It may have ended just before. */
-		if (client.ended)
+		if (client.ended) {
 			err = migrate_judge(&client, status, goal);
-		else if (wait)
+			migrate_print_end(status);
+		} else if (wait) {
 			err = migrate_follow(&client, goal, false);
+		}
 		json_decref(status);
 	}
 	migrate_close(&client);

@@ -320,6 +320,7 @@ follow(const struct start *s)
 		client.ended = true;
 		json_object_set_new(settings, "state_file", json_string(s->state_file));
 		err = migrate_judge(&client, settings, goal);
+		migrate_print_end(settings);
 		json_decref(settings);
 	}
 	migrate_close(&client);
@@ -383,6 +384,10 @@ migrate_cli_start(int argc, char **argv)
 	if (!err) {
 		printf("minor %d: %s -> %s (%s), state file %s\n", s.minor, s.source, s.to,
 		       s.strategy, s.state_file);
+		if (strcmp(s.complete, "auto"))
+			printf("tap-ctl migrate complete -m %d leaves the source once "
+			       "synchronised\n",
+			       s.minor);
 		if (s.wait || s.watch)
 			err = follow(&s);
 		else

@@ -54,8 +54,8 @@ is "$(cat asked)" '{"command":"status"}' "status asks for the status"
 is "$(cat said)" "aio:/a -> aio:/b
   state        copying, 50.0 % of 1.0 GiB
   strategy     lr, completes by itself, threshold 32, chunk 1.0 MiB
-  time         0:59 gone, left: 1:02:05
-  rate         100.5 MiB/s
+  time         0:59 gone  1:02:05 left
+  rate         100 MiB/s
   bytes        512.0 MiB valid, 1.0 MiB copied, 0 B skipped, 512 B zero
   source       written: 0 B by the copy, 1 B by the guest; read by the guest: 4.0 KiB
   destination  written: 1.0 MiB by the copy, 2.0 KiB by the guest; read by the guest: 0 B
@@ -70,9 +70,10 @@ script "watch ends with the migration" 0 on status --watch < <(
 	line copying "" 536870912
 	line copying "" 1073741823
 	line completed "" 1073741824 final)
-is "$(sed 's/  100.5 MiB\/s  1:02:05 left//' said)" " 50.0 %  copying
+is "$(sed 's/  100 MiB\/s  1:02:05 left//' said)" " 50.0 %  copying
  99.9 %  copying
-100.0 %  completed" "a line for each change, and 100 % only when all is done"
+100.0 %  completed
+completed: the disk runs on aio:/b, aio:/a is no longer used" "a line for each change, 100 % only when all is done"
 
 script "set asks for what is given, and no more" 0 on set --strategy aio --rate 0 --threshold 5 < <(line copying "" 1)
 is "$(jq -Sc . asked)" '{"command":"set","rate_mib_s":0,"strategy":"aio","threshold":5}' "as numbers and strings"
@@ -108,6 +109,7 @@ script "cancel --wait" 0 on cancel --wait < <(
 	line copying "" 1
 	line rolling-back "" 1
 	line cancelled "" 0 final)
+is "$(cat said)" "cancelled: the disk runs on aio:/a, aio:/b is no longer used" "says which disk is used now"
 script "cancel --wait of one that has completed" 114 on cancel --wait < <(line completed "" 0 final)
 
 script "an answer that is no JSON" 71 on status < <(echo "hello")

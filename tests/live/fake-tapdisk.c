@@ -7,6 +7,7 @@
  * is minor 1 with ARGS as its image.
  */
 #include <err.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,8 @@ vbd(int minor)
 	strncpy(m.u.list.path, args, sizeof(m.u.list.path) - 1);
 	return m;
 }
+
+static tapdisk_message_t request;
 
 static void
 serve_silent(int fd)
@@ -151,6 +154,39 @@ serve_stats_huge(int fd)
 	say(fd, &m, sizeof(m));
 }
 
+static void
+answer(int fd)
+{
+	tapdisk_message_t m = { .type = request.type + 1, .cookie = request.cookie };
+
+	if (request.type == TAPDISK_MESSAGE_LIST)
+		serve_bytes(fd);
+	else
+		say(fd, &m, sizeof(m));
+}
+
+/* Does and tells all that it is asked. It stops before it answers PAUSE. */
+static void
+serve_stopping(int fd)
+{
+	printf("%d%.*s\n", request.type, (int)sizeof(request.u.params.path),
+	       request.type == TAPDISK_MESSAGE_RESUME ? request.u.params.path : "");
+	fflush(stdout);
+	if (request.type == TAPDISK_MESSAGE_PAUSE)
+		raise(SIGSTOP);
+	answer(fd);
+}
+
+/* Can pause, but never resume. */
+static void
+serve_stubborn(int fd)
+{
+	if (request.type == TAPDISK_MESSAGE_RESUME)
+		serve_error(fd);
+	else
+		answer(fd);
+}
+
 static const struct {
 	const char *name;
 	void (*serve)(int fd);
@@ -161,6 +197,7 @@ static const struct {
 	{ "error", serve_error },	    { "error-unterminated", serve_error_unterminated },
 	{ "error-zero", serve_error_zero }, { "endless", serve_endless },
 	{ "stats-cut", serve_stats_cut },   { "stats-huge", serve_stats_huge },
+	{ "stopping", serve_stopping },	    { "stubborn", serve_stubborn },
 };
 
 int
@@ -168,7 +205,6 @@ main(int argc, char **argv)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	const char *dir = getenv(TAPDISK_RUN_DIR_ENV);
-	tapdisk_message_t request;
 	size_t mode = 0;
 	int fd, peer;
 

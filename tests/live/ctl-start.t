@@ -56,7 +56,7 @@ stop_disk
 fake 101 stopping aio:/source
 truncate -s 1M dst
 rm -f dst.migrate
-tap migrate start -p 101 -m 1 --to "aio:$T/dst" >said 2>&1 &
+"$BUILD/tap-ctl" migrate start -p 101 -m 1 --to "aio:$T/dst" >said 2>&1 &
 starter=$!
 wait_for grep -q "^State:.*stopped" "/proc/$fake/status"
 kill -TERM $starter

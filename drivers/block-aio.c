@@ -472,37 +472,55 @@ tdaio_lock(struct tdaio *aio, const char *name)
 	return 0;
 }
 
-/* Whether O_DIRECT takes a read of that size at the image's start into buf. */
+/* Whether O_DIRECT takes a read of that size at offset into buf. */
 static bool
-tdaio_direct_takes(struct tdaio *aio, char *buf, size_t size)
+tdaio_direct_takes(struct tdaio *aio, char *buf, size_t size, off_t offset)
 {
-	return pread(aio->fd, buf, size, 0) >= 0 || errno != EINVAL;
+	return pread(aio->fd, buf, size, offset) >= 0 || errno != EINVAL;
 }
 
 /*
- * The alignment that O_DIRECT wants, found by trying, since older kernels do not
- * tell; what not even 4096 bytes satisfy goes through the page cache. So does
- * what wants memory aligned to more than the 512 bytes that requests have.
- * Bytes, 0 for the page cache, or -ENOMEM.
+ * The alignment that O_DIRECT wants, found by reading where there is data: in a
+ * hole any alignment is taken. Bytes, 0 for the page cache, or -ENOMEM.
+ */
+static long
+tdaio_probe_alignment(struct tdaio *aio)
+{
+	off_t data = lseek(aio->fd, 0, SEEK_DATA);
+	char *buf = aligned_alloc(AIO_DIRECT, 2 * AIO_DIRECT);
+	long align;
+
+	if (!buf)
+		return -ENOMEM;
+	if (data < 0)
+		data = 0;
+
+	align = tdaio_direct_takes(aio, buf, SECTOR_SIZE, data) ? SECTOR_SIZE : AIO_DIRECT;
+	if (!tdaio_direct_takes(aio, buf + SECTOR_SIZE, (size_t)align, data))
+		align = 0;
+	free(buf);
+	return align;
+}
+
+/*
+ * The same, asked of the kernel if it is new enough (Linux 6.1) to know. What
+ * wants memory aligned to more than the 512 bytes that requests have goes through
+ * the page cache.
  */
 static long
 tdaio_direct_alignment(struct tdaio *aio)
 {
-	char *buf;
-	long align;
-
 	if (!(fcntl(aio->fd, F_GETFL) & O_DIRECT))
 		return 0;
 
-	buf = aligned_alloc(AIO_DIRECT, 2 * AIO_DIRECT);
-	if (!buf)
-		return -ENOMEM;
+#ifdef STATX_DIOALIGN
+	struct statx stx;
 
-	align = tdaio_direct_takes(aio, buf, SECTOR_SIZE) ? SECTOR_SIZE : AIO_DIRECT;
-	if (!tdaio_direct_takes(aio, buf + SECTOR_SIZE, (size_t)align))
-		align = 0;
-	free(buf);
-	return align;
+	if (!statx(aio->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
+	    stx.stx_mask & STATX_DIOALIGN)
+		return stx.stx_dio_mem_align > SECTOR_SIZE ? 0 : stx.stx_dio_offset_align;
+#endif
+	return tdaio_probe_alignment(aio);
 }
 
 static int
@@ -515,8 +533,14 @@ tdaio_get_info(struct tdaio *aio, const char *name, td_disk_info_t *info)
 
 	if (align < 0)
 		return (int)align;
-	if (!align && fcntl(aio->fd, F_SETFL, O_RDWR))
-		return -errno;
+	if (!align && fcntl(aio->fd, F_GETFL) & O_DIRECT) {
+		tlog_syslog(TLOG_WARN,
+			    "%s: O_DIRECT wants more than requests have, using the "
+			    "page cache",
+			    name);
+		if (fcntl(aio->fd, F_SETFL, 0))
+			return -errno;
+	}
 
 	if (aio->block_device) {
 		if (ioctl(aio->fd, BLKGETSIZE64, &bytes) || ioctl(aio->fd, BLKSSZGET, &logical))

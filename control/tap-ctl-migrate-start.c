@@ -327,6 +327,21 @@ follow(const struct start *s)
 	return err;
 }
 
+/* Says what has been done and what can be done next, and waits if that is wanted. */
+static int
+report(const struct start *s)
+{
+	printf("minor %d: %s -> %s (%s), state file %s\n", s->minor, s->source, s->to,
+	       s->strategy, s->state_file);
+	if (strcmp(s->complete, "auto"))
+		printf("tap-ctl migrate complete -m %d leaves the source once synchronised\n",
+		       s->minor);
+	if (s->wait || s->watch)
+		return follow(s);
+	printf("tap-ctl migrate status -m %d --watch shows how it goes\n", s->minor);
+	return 0;
+}
+
 int
 migrate_cli_start(int argc, char **argv)
 {
@@ -381,19 +396,8 @@ migrate_cli_start(int argc, char **argv)
 		err = find_source(&s);
 	if (!err)
 		err = start_undisturbed(&s);
-	if (!err) {
-		printf("minor %d: %s -> %s (%s), state file %s\n", s.minor, s.source, s.to,
-		       s.strategy, s.state_file);
-		if (strcmp(s.complete, "auto"))
-			printf("tap-ctl migrate complete -m %d leaves the source once "
-			       "synchronised\n",
-			       s.minor);
-		if (s.wait || s.watch)
-			err = follow(&s);
-		else
-			printf("tap-ctl migrate status -m %d --watch shows how it goes\n",
-			       s.minor);
-	}
+	if (!err)
+		err = report(&s);
 	free(s.vbd.type);
 	free(s.vbd.path);
 	return err;

@@ -654,7 +654,7 @@ control_bind(void)
 		return -ENAMETOOLONG;
 	}
 
-	if (mkdir(dir, 0755) && errno != EEXIST) {
+	if (mkdir(dir, 0700) && errno != EEXIST) {
 		err = -errno;
 		EPRINTF("%s: cannot create it: %s", dir, strerror(-err));
 		return err;

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
@@ -38,35 +37,6 @@ struct guest {
 struct driver_data {
 	struct migrate *migrate;
 };
-
-uint64_t
-migrate_now_ns(void *ctx)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
-const char *
-migrate_setting(const struct migrate *m, const char *key)
-{
-	const char *text = json_string_value(json_object_get(m->settings, key));
-
-	return text ? text : "";
-}
-
-json_int_t
-migrate_setting_int(const struct migrate *m, const char *key)
-{
-	return json_integer_value(json_object_get(m->settings, key));
-}
-
-uint64_t
-migrate_elapsed_ns(const struct migrate *m)
-{
-	return m->before_ns + migrate_now_ns(NULL) - m->started_ns;
-}
 
 /* --- the guest's requests --------------------------------------------------- */
 
@@ -454,7 +424,7 @@ on_wake(event_id_t id, char mode, void *private)
 	if (!migration_over(&m->migration)) {
 		migration_tick(&m->migration);
 	} else if (!m->ended) {
-		migrate_record_end(m);
+		migrate_record_end(m, migrate_status(m));
 		hand_over(m);
 	}
 }
@@ -492,7 +462,8 @@ migrate_close(td_driver_t *driver)
 	while (!migration_quiet(&m->migration) && !only_stalled(m))
 		tapdisk_server_iterate();
 	if (migration_over(&m->migration)) {
-		migrate_record_end(m);
+		if (!m->ended)
+			migrate_record_end(m, migrate_status(m));
 	} else {
 		err = migrate_record_saved(m);
 		if (err) {

@@ -4,7 +4,9 @@
  *
  *   block-migrate.c     opens and closes it, and passes the guest's requests on
  *   migrate-commands.c  what is asked of it and told about it, as JSON
- *   migrate-record.c    what of it is kept in the state file
+ *   migrate-record.c    its settings, and what of it is kept in the state file
+ *
+ * Each uses those below it.
  */
 #ifndef MIGRATE_PLUGIN_H
 #define MIGRATE_PLUGIN_H
@@ -38,6 +40,13 @@ struct migrate {
 	bool ended;	    /* over, and recorded */
 };
 
+/* The status object of docs/migrate-protocol.md; NULL if out of memory. */
+json_t *migrate_status(const struct migrate *m);
+/* "copying", ...; "paused" where the copier rests and nothing else goes on. */
+const char *migrate_state_name(const struct migration_status *s);
+/* Answers one request of the control socket; ctx is the struct migrate. */
+json_t *migrate_handle(void *ctx, json_t *request);
+
 /* The monotonic clock; ctx is not looked at. */
 uint64_t migrate_now_ns(void *ctx);
 
@@ -47,13 +56,6 @@ uint64_t migrate_elapsed_ns(const struct migrate *m);
 /* A setting as text, or ""; as a number, or 0. */
 const char *migrate_setting(const struct migrate *m, const char *key);
 json_int_t migrate_setting_int(const struct migrate *m, const char *key);
-
-/* The status object of docs/migrate-protocol.md; NULL if out of memory. */
-json_t *migrate_status(const struct migrate *m);
-/* "copying", ...; "paused" where the copier rests and nothing else goes on. */
-const char *migrate_state_name(const struct migration_status *s);
-/* Answers one request of the control socket; ctx is the struct migrate. */
-json_t *migrate_handle(void *ctx, json_t *request);
 
 /*
  * Whether the settings can be opened: 0, or -errno with the reason in the log.
@@ -68,7 +70,7 @@ int migrate_restore(struct migrate *m, struct validity **map, struct copier_coun
 int migrate_record_open(struct migrate *m);
 /* Keeps the map and the counters for the next opening. 0, or -errno and a message. */
 int migrate_record_saved(struct migrate *m);
-/* Writes down how it ended, once. */
-void migrate_record_end(struct migrate *m);
+/* Writes down that it has ended, and the last status, which becomes the record's. */
+void migrate_record_end(struct migrate *m, json_t *result);
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
@@ -17,6 +18,35 @@
 #define CHUNK_MIN (64u << 10)
 #define CHUNK_MAX (16u << 20)
 #define DEPTH	  4 /* chunks copied at once, unless the settings say */
+
+uint64_t
+migrate_now_ns(void *ctx)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+const char *
+migrate_setting(const struct migrate *m, const char *key)
+{
+	const char *text = json_string_value(json_object_get(m->settings, key));
+
+	return text ? text : "";
+}
+
+json_int_t
+migrate_setting_int(const struct migrate *m, const char *key)
+{
+	return json_integer_value(json_object_get(m->settings, key));
+}
+
+uint64_t
+migrate_elapsed_ns(const struct migrate *m)
+{
+	return m->before_ns + migrate_now_ns(NULL) - m->started_ns;
+}
 
 /* Brings the settings up to what the migration has come to. */
 static void
@@ -240,15 +270,13 @@ migrate_record_saved(struct migrate *m)
 }
 
 void
-migrate_record_end(struct migrate *m)
+migrate_record_end(struct migrate *m, json_t *result)
 {
 	char text[ERROR_TEXT];
 
-	if (m->ended)
-		return;
 	m->ended = true;
 	record(m, migration_state_name(m->migration.state));
-	json_object_set_new(m->settings, "result", migrate_status(m));
+	json_object_set_new(m->settings, "result", result);
 	if (migrate_state_save(m->path, m->settings, NULL, NULL, text, sizeof(text)))
 		EPRINTF("the migration is %s, but %s", migration_state_name(m->migration.state),
 			text);

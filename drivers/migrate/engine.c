@@ -12,7 +12,7 @@
 struct part {
 	struct list_head link;	  /* in exactly one list: incoming, held, waiting, flight */
 	struct list_head waiters; /* parts that wait for this write */
-	struct list_head early;	  /* in engine.early once acknowledged, until settled */
+	struct list_head early;	  /* in engine.early if flushes wait for it, until settled */
 	struct engine *engine;
 	struct guest_io *guest; /* NULL once answered */
 	enum disk_op op;
@@ -26,9 +26,11 @@ struct part {
 	char *copy;	  /* ours, of a mirrored write */
 	side_mask issued; /* sides it was sent to */
 	side_mask answered;
-	side_mask ok;	 /* ... well */
-	side_mask lost;	 /* sides that stalled under it: counted as failed */
-	side_mask avoid; /* a read: sides that have failed it */
+	side_mask ok;	    /* ... well */
+	side_mask unstable; /* ... and failed a flush since */
+	side_mask lost;	    /* sides that stalled under it: counted as failed */
+	side_mask avoid;    /* a read: sides that have failed it */
+	uint64_t errors;    /* a read: its side's when it was issued */
 	int err;
 	uint64_t ack_seq;
 	struct side_io sio[SIDES];
@@ -195,6 +197,8 @@ distrust_touched(struct part *p)
 		if (!left)
 			left = was == BOTH ? SRC_BIT : was;
 		validity_set(e->map, s, run, left);
+		/* The last good flush may have been the other side's alone. */
+		e->side[left == SRC_BIT ? SRC : DST].alone_seq = e->seq;
 	}
 }
 
@@ -225,7 +229,23 @@ write_end(struct part *p)
 static bool
 write_wants_space(const struct part *p)
 {
-	return !p->ok && p->issued == DST_BIT && p->err == -ENOSPC && p->guest;
+	return !p->ok && p->issued == DST_BIT && p->err == -ENOSPC && p->guest &&
+	       !p->engine->over;
+}
+
+/*
+ * A flush has failed on a side after that side took the write: the other side is
+ * to be believed if it took it too. If not, the guest's next flush says so.
+ */
+static void
+write_unstable(struct part *p)
+{
+	if (p->ok & (side_mask)~p->unstable) {
+		p->ok &= (side_mask)~p->unstable;
+	} else {
+		p->ok = p->ok == BOTH ? SRC_BIT : p->ok;
+		p->engine->flush_err = -EIO;
+	}
 }
 
 /* Every side that is not lost has answered: the outcome goes into the map. */
@@ -237,6 +257,8 @@ write_settle(struct part *p)
 	p->settled = true;
 	e->writes--;
 	e->seq++;
+	if (p->ok & p->unstable)
+		write_unstable(p);
 	if (p->ok)
 		validity_set(e->map, p->sector, p->count, p->ok);
 	else
@@ -251,7 +273,7 @@ write_settle(struct part *p)
 		e->pending--;
 		wake(e, &e->held[HELD_THROTTLE]);
 	}
-	if (!p->guest)
+	if (p->early.next)
 		list_del(&p->early);
 
 	if (write_wants_space(p)) {
@@ -271,6 +293,19 @@ write_settle(struct part *p)
 		write_end(p);
 }
 
+/*
+ * From now on flushes wait until this write has settled: it is acknowledged, or a
+ * failure has spoilt what one side held, perhaps alone, of the time before it.
+ */
+static void
+flushes_wait(struct part *p)
+{
+	if (p->early.next)
+		return;
+	p->ack_seq = ++p->engine->ack_seq;
+	list_add_tail(&p->early, &p->engine->early);
+}
+
 /* A side of the write has answered, or was given up. */
 static void
 write_progress(struct part *p)
@@ -282,9 +317,10 @@ write_progress(struct part *p)
 		return;
 	}
 	if (p->ack_first && p->ok && p->guest) {
-		p->ack_seq = ++e->ack_seq;
-		list_add_tail(&p->early, &e->early);
+		flushes_wait(p);
 		part_answer(p, 0);
+	} else if (p->answered & ~p->ok) {
+		flushes_wait(p);
 	}
 	/* Claim (c): a read that overlaps a pending write waits for its source side. */
 	wake(e, &p->waiters);
@@ -365,7 +401,7 @@ write_issue(struct part *p, side_mask sides)
 	struct engine *e = p->engine;
 
 	p->issued = sides;
-	p->answered = p->ok = NO_SIDE;
+	p->answered = p->ok = p->unstable = NO_SIDE;
 	p->err = 0;
 	p->ack_first = e->row->ack == ACK_FIRST && sides == BOTH;
 	e->writes++;
@@ -431,6 +467,11 @@ read_done(struct side_io *sio, int err)
 		/* Another valid side may serve; if none is, this is the answer. */
 		p->err = p->err ? p->err : err;
 		p->avoid |= side_bit(sio->side);
+		part_route(p);
+		return;
+	}
+	if (p->errors != p->engine->side[sio->side].errors) {
+		/* If a write failed there under it, it may have read neither old nor new. */
 		part_route(p);
 		return;
 	}
@@ -550,6 +591,7 @@ read_route(struct part *p)
 		return;
 	}
 	e->counters.read[side] += (uint64_t)p->count * SECTOR_BYTES;
+	p->errors = e->side[side].errors;
 	p->sio[side].done = read_done;
 	part_submit(p, side);
 }
@@ -597,6 +639,10 @@ flush_end(struct flush *f)
 	void *ctx = f->ctx;
 	int err = f->err;
 
+	if (g) {
+		err = err ? err : e->flush_err;
+		e->flush_err = 0;
+	}
 	pool_put(&e->flush_pool, f);
 	if (g)
 		guest_answer(e, g, err);
@@ -624,13 +670,21 @@ flush_submit(struct flush *f, side_mask sides)
  * the guest or the copier, is as after a failed write, and a retry's success
  * would mean nothing. So what both sides hold is now the other side's alone
  * (all of it: which of it is older than the last good flush is not recorded),
- * and must be flushed there before the next flush can succeed.
+ * and must be flushed there before the next flush can succeed. The same goes for
+ * what this side has of mirrored writes that the other has not answered yet.
  */
 static void
 flush_failed(struct engine *e, enum side side)
 {
+	side_mask bit = side_bit(side);
+	struct part *w;
+
 	validity_distrust(e->map, side);
 	e->side[side_other(side)].alone_seq = ++e->seq;
+	for (int i = 0; i < FLIGHT_BUCKETS; i++)
+		list_for_each_entry(w, &e->flight[i], link)
+			if (!w->settled && (w->ok & bit))
+				w->unstable |= bit;
 }
 
 static void
@@ -645,6 +699,8 @@ flush_done(struct side_io *sio, int err)
 		if (f->seq[side] > e->side[side].flushed_seq)
 			e->side[side].flushed_seq = f->seq[side];
 	} else {
+		if (alone_unflushed(e, side))
+			e->flush_err = err;
 		if (alone_unflushed(e, side) || (f->needed & side_bit(side)))
 			f->err = f->err ? f->err : err;
 		flush_failed(e, side);
@@ -875,6 +931,15 @@ engine_set_threshold(struct engine *e, uint32_t threshold)
 	e->threshold = threshold;
 	wake(e, &e->held[HELD_THROTTLE]);
 	engine_run(e);
+}
+
+void
+engine_end(struct engine *e, const struct strategy_row *row)
+{
+	e->over = true;
+	e->space_low = false;
+	engine_set_row(e, row);
+	engine_hold_writes(e, false);
 }
 
 void

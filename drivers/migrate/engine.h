@@ -134,14 +134,16 @@ struct engine {
 	unsigned pending;  /* mirrored writes not yet answered by both */
 	uint64_t seq;	   /* of the last write that settled */
 	uint64_t both_seq; /* the last write that both sides took */
-	uint64_t ack_seq;  /* of the last write acknowledged before it settled */
+	uint64_t ack_seq;  /* of the last write that flushes wait for */
 	bool space_low;	   /* a write was held for want of space */
+	int flush_err;	   /* a side lost what it alone had: the guest is yet to be told */
+	bool over;	   /* one side serves all: there is nothing to hold a write for */
 
 	struct list_head answered; /* disk_io, not yet handled */
 	struct list_head incoming; /* parts, not yet routed */
 	struct list_head held[HELD_REASONS];
 	struct list_head closures;
-	struct list_head early;	  /* writes acknowledged and not settled, by ack_seq */
+	struct list_head early;	  /* writes that flushes wait for, by ack_seq */
 	struct list_head flushes; /* flushes that wait for early writes */
 	struct list_head *flight; /* write parts, hashed by chunk */
 	bool running;
@@ -184,6 +186,12 @@ bool engine_drained(const struct engine *e);
 /* Another row, with the writes held and drained; or the very same one. */
 void engine_set_row(struct engine *e, const struct strategy_row *row);
 void engine_set_threshold(struct engine *e, uint32_t threshold);
+
+/*
+ * The migration has ended: one side alone serves everything, by that row. A write
+ * that it has no space for fails from now on, as it would without us.
+ */
+void engine_end(struct engine *e, const struct strategy_row *row);
 
 /* Writes held for want of space are tried again. */
 void engine_retry_space(struct engine *e);

@@ -95,8 +95,7 @@ end(struct migration *m, enum migration_state state, enum side side)
 
 	m->state = state;
 	validity_set(m->engine.map, 0, validity_sectors(m->engine.map), side_bit(side));
-	engine_set_row(&m->engine, side == DST ? &all_dst : strategy_rollback());
-	engine_hold_writes(&m->engine, false);
+	engine_end(&m->engine, side == DST ? &all_dst : strategy_rollback());
 	m->ended(m->ctx);
 }
 

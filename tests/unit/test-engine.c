@@ -832,6 +832,23 @@ test_a_read_that_fails_over_waits_for_writes_in_flight_on_its_sectors(void **sta
 	world_end(w);
 }
 
+/* What it has read there may be neither the old data nor the new. */
+static void
+test_a_read_under_which_a_write_has_failed_is_read_again(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "D");
+	struct request *r = guest_read(w, 8, 8);
+
+	guest_write(w, 8, 8, 7);
+	answer(w, DST, DISK_WRITE, 8, 8, -EIO);
+	answer(w, DST, DISK_READ, 8, 8, 0);
+	assert_false(r->done);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, SRC, DISK_READ, 8, 8, 0);
+	check_read_is(r, 7);
+	world_end(w);
+}
+
 static void
 test_a_read_goes_to_the_destination_if_a_pending_write_failed_on_the_source(void **state)
 {
@@ -1396,8 +1413,7 @@ test_after_a_failed_flush_what_both_hold_is_trusted_on_the_other_side_alone(void
 
 /* Both took the write; the flush of one fails, so the other's must not be skipped. */
 static void
-test_a_flush_that_fails_on_one_side_is_made_good_by_the_other_or_said_to_have_failed(
-	void **state)
+test_a_flush_that_fails_on_one_side_is_made_good_by_the_other(void **state)
 {
 	struct world *w = begin(STRATEGY_AIO, "B");
 	struct request *r;
@@ -1428,6 +1444,110 @@ test_a_retried_flush_means_nothing_for_what_the_failed_one_covered(void **state)
 	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
 	assert_int_equal(w->requests[2]->err, -EIO);
 	assert_int_not_equal(validity_get(w->m.engine.map, 8, 8, &(uint64_t){ 0 }), BOTH);
+	world_end(w);
+}
+
+/* The source took the write, then failed a flush: the destination is believed. */
+static void
+test_a_failed_flush_undoes_a_pending_writes_success_there(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, -EIO);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	check_valid(w, 0, CHUNK, DST_BIT);
+	settle(w);
+	r = guest_flush(w);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
+/* ... and the destination fails the write: readable at the source, but perhaps not stable. */
+static void
+test_a_pending_write_that_a_failed_flush_left_nowhere_stable_is_told_by_the_next(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *failed, *r;
+
+	flush_all(w);
+	guest_write(w, 64, 8, 7);
+	settle(w);
+	failed = guest_flush(w);
+	guest_write(w, 8, 8, 8);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, SRC, DISK_FLUSH, 0, 0, -EIO);
+	answer(w, DST, DISK_WRITE, 8, 8, -EIO);
+	check_served_by(w, SRC, 8, 8, 8);
+	settle(w);
+	r = guest_flush(w);
+	settle(w);
+	assert_true(failed->err || r->err);
+	world_end(w);
+}
+
+/* The source alone is left with what only the destination had made stable. */
+static void
+test_a_flush_after_a_failed_write_reaches_the_side_that_is_left(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "B");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	settle(w);
+	migration_set_strategy(&w->m, STRATEGY_LR);
+	check_written_to(w, DST, 64, 8, 8);
+	r = guest_flush(w); /* the destination's is enough for both writes, with the source's */
+	settle(w);
+	assert_int_equal(r->err, 0);
+	guest_write(w, 8, 8, 9);
+	answer(w, DST, DISK_WRITE, 8, 8, -EIO);
+	check_valid(w, 8, 8, SRC_BIT);
+	r = guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	settle(w);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
+/* It may hold the only stable copy of what the failure has spoilt. */
+static void
+test_a_flush_waits_for_a_mirrored_write_that_has_failed_on_one_side(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	answer(w, SRC, DISK_WRITE, 8, 8, -EIO);
+	r = guest_flush(w);
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	the_io(w, DST, DISK_FLUSH, 0, 0);
+	settle(w);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
+static void
+test_of_flushes_in_flight_none_says_all_is_well_after_one_has_failed(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "B");
+	struct request *one, *two;
+
+	flush_all(w);
+	check_written_to(w, DST, 8, 8, 7);
+	one = guest_flush(w);
+	two = guest_flush(w);
+	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
+	assert_false(one->done); /* it is still to flush the source */
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	settle(w);
+	assert_int_equal(one->err, -EIO);
+	assert_true(two->done);
 	world_end(w);
 }
 
@@ -1474,10 +1594,10 @@ begin_with_hole(enum strategy strategy, bool pristine)
 							      .tells_zeroes = true,
 							      .pristine = pristine });
 
-	stamps_fill(w->disk[SRC].stamps + C(1), 0, C(1), C(2));
+	fake_place(&w->disk[SRC], 0, C(1), C(2));
 	memset(w->expected + C(1), 0, C(2) * sizeof(*w->expected));
 	if (pristine)
-		stamps_fill(w->disk[DST].stamps, 0, 0, C(4));
+		fake_place(&w->disk[DST], 0, 0, C(4));
 	return w;
 }
 
@@ -1641,6 +1761,16 @@ test_bad_sectors_are_tried_again_when_told(void **state)
 
 /* --- completing ---------------------------------------------------------- */
 
+/* The destination is flushed once while the guest writes on, then its writes are held. */
+static void
+begin_completion(struct world *w)
+{
+	assert_int_equal(migration_complete(&w->m), 0);
+	assert_int_not_equal(w->m.state, MIGRATION_COMPLETING);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETING);
+}
+
 static void
 test_completing_holds_writes_flushes_the_destination_and_leaves_the_source_alone(void **state)
 {
@@ -1650,7 +1780,7 @@ test_completing_holds_writes_flushes_the_destination_and_leaves_the_source_alone
 
 		copy_chunk(w, 0);
 		assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
-		assert_int_equal(migration_complete(&w->m), 0);
+		begin_completion(w);
 		held = guest_write(w, 8, 8, 7);
 		assert_int_equal(outstanding(w, SRC), 0);
 		check_served_by(w, strategy_row((enum strategy)s)->read_prefers, 0, 8, ON_SRC);
@@ -1674,7 +1804,7 @@ test_completing_waits_for_writes_in_flight(void **state)
 	struct world *w = begin_copying(STRATEGY_AIO, "B");
 
 	guest_write(w, 8, 8, 7);
-	migration_complete(&w->m);
+	begin_completion(w);
 	answer(w, SRC, DISK_WRITE, 8, 8, 0);
 	assert_int_equal(outstanding_all(w), 1);
 	answer(w, DST, DISK_WRITE, 8, 8, 0);
@@ -1691,7 +1821,7 @@ test_completing_copies_what_is_lacking_after_the_drain(void **state)
 	struct world *w = begin_copying(STRATEGY_MIRROR, "B");
 
 	guest_write(w, 8, 8, 7);
-	migration_complete(&w->m);
+	begin_completion(w);
 	answer(w, SRC, DISK_WRITE, 8, 8, 0);
 	answer(w, DST, DISK_WRITE, 8, 8, -EIO);
 	settle(w);
@@ -1710,6 +1840,7 @@ test_completion_by_itself_when_told_so(void **state)
 
 	copy_chunk(w, 0);
 	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
 	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
 	world_end(w);
 }
@@ -1717,33 +1848,79 @@ test_completion_by_itself_when_told_so(void **state)
 static void
 test_a_completion_whose_flush_fails_is_given_up(void **state)
 {
-	struct world *w = begin_copying(STRATEGY_AIO, "B");
-	struct request *held;
+	for (int ahead = 0; ahead < 2; ahead++) {
+		struct world *w = begin_copying(STRATEGY_AIO, "B");
+		struct request *r;
 
-	migration_complete(&w->m);
-	held = guest_write(w, 8, 8, 7);
-	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
-	assert_int_equal(w->ended, 0);
-	assert_int_equal(w->m.state, MIGRATION_COPYING);
-	assert_int_equal(status_of(w).error, -EIO);
-	check_valid(w, 0, CHUNK, SRC_BIT);
-	answer(w, SRC, DISK_WRITE, 8, 8, 0);
-	assert_true(held->done);
-	world_end(w);
+		if (ahead)
+			migration_complete(&w->m);
+		else
+			begin_completion(w);
+		answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
+		assert_int_equal(w->ended, 0);
+		assert_int_equal(w->m.state, MIGRATION_COPYING);
+		assert_int_equal(status_of(w).error, -EIO);
+		check_valid(w, 0, CHUNK, SRC_BIT);
+		r = guest_write(w, 8, 8, 7);
+		answer(w, SRC, DISK_WRITE, 8, 8, 0);
+		assert_true(r->done);
+		world_end(w);
+	}
 }
 
 static void
 test_cancel_while_the_completion_flushes_wins(void **state)
 {
-	struct world *w = begin_copying(STRATEGY_AIO, "B");
+	for (int ahead = 0; ahead < 2; ahead++) {
+		struct world *w = begin_copying(STRATEGY_AIO, "B");
 
+		if (ahead)
+			migration_complete(&w->m);
+		else
+			begin_completion(w);
+		the_io(w, DST, DISK_FLUSH, 0, 0);
+		migration_cancel(&w->m);
+		settle(w);
+		assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+		assert_int_equal(w->ended, 1);
+		check_written_to(w, SRC, 8, 8, 7);
+		world_end(w);
+	}
+}
+
+/* What the destination alone holds is lost, and the guest has not been told yet. */
+static void
+test_a_failed_flush_of_ours_is_told_by_the_guests_next_flush(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "D");
+	struct request *r;
+
+	check_written_to(w, DST, 8, 8, 7);
 	migration_complete(&w->m);
-	the_io(w, DST, DISK_FLUSH, 0, 0);
-	migration_cancel(&w->m);
+	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
+	r = guest_flush(w);
 	settle(w);
-	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
-	assert_int_equal(w->ended, 1);
-	check_written_to(w, SRC, 8, 8, 7);
+	assert_int_equal(r->err, -EIO);
+	r = guest_flush(w);
+	settle(w);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
+/* As a disk without us: there is nothing that it could wait for. */
+static void
+test_after_completion_a_write_that_finds_no_space_fails(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "B");
+	struct request *r;
+
+	begin_completion(w);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	r = guest_write(w, 8, 8, 7);
+	answer(w, DST, DISK_WRITE, 8, 8, -ENOSPC);
+	assert_true(r->done);
+	assert_int_equal(r->err, -ENOSPC);
 	world_end(w);
 }
 
@@ -1753,7 +1930,7 @@ test_dbt_is_forced_to_converge_and_says_for_how_long_it_held_writes(void **state
 	struct world *w = begin_copying(STRATEGY_DBT, "SB");
 	struct request *held;
 
-	migration_complete(&w->m);
+	begin_completion(w);
 	held = guest_write(w, C(1), 8, 7);
 	assert_int_equal(w->m.state, MIGRATION_COMPLETING);
 	assert_int_equal(outstanding_all(w), 1);
@@ -1829,7 +2006,7 @@ test_commands_that_the_state_forbids_are_refused(void **state)
 {
 	struct world *w = begin_copying(STRATEGY_LR, "B");
 
-	migration_complete(&w->m);
+	begin_completion(w);
 	assert_int_equal(migration_complete(&w->m), -EALREADY);
 	assert_int_equal(migration_set_strategy(&w->m, STRATEGY_AIO), -EBUSY);
 	settle(w);
@@ -1928,6 +2105,7 @@ main(void)
 		cmocka_unit_test(test_a_read_fails_when_no_valid_side_is_left),
 		cmocka_unit_test(
 			test_a_read_that_fails_over_waits_for_writes_in_flight_on_its_sectors),
+		cmocka_unit_test(test_a_read_under_which_a_write_has_failed_is_read_again),
 		cmocka_unit_test(
 			test_a_read_goes_to_the_destination_if_a_pending_write_failed_on_the_source),
 		cmocka_unit_test(
@@ -1970,10 +2148,18 @@ main(void)
 		cmocka_unit_test(test_a_write_after_a_flush_began_needs_the_next_flush),
 		cmocka_unit_test(
 			test_after_a_failed_flush_what_both_hold_is_trusted_on_the_other_side_alone),
-		cmocka_unit_test(
-			test_a_flush_that_fails_on_one_side_is_made_good_by_the_other_or_said_to_have_failed),
+		cmocka_unit_test(test_a_flush_that_fails_on_one_side_is_made_good_by_the_other),
 		cmocka_unit_test(
 			test_a_retried_flush_means_nothing_for_what_the_failed_one_covered),
+		cmocka_unit_test(test_a_failed_flush_undoes_a_pending_writes_success_there),
+		cmocka_unit_test(
+			test_a_pending_write_that_a_failed_flush_left_nowhere_stable_is_told_by_the_next),
+		cmocka_unit_test(
+			test_a_flush_after_a_failed_write_reaches_the_side_that_is_left),
+		cmocka_unit_test(
+			test_a_flush_waits_for_a_mirrored_write_that_has_failed_on_one_side),
+		cmocka_unit_test(
+			test_of_flushes_in_flight_none_says_all_is_well_after_one_has_failed),
 		cmocka_unit_test(
 			test_zeroes_are_written_as_zeroes_and_stay_allocated_if_so_asked),
 		cmocka_unit_test(test_a_copy_of_zeroes_is_written_as_zeroes_that_may_be_holes),
@@ -1994,6 +2180,8 @@ main(void)
 		cmocka_unit_test(test_completion_by_itself_when_told_so),
 		cmocka_unit_test(test_a_completion_whose_flush_fails_is_given_up),
 		cmocka_unit_test(test_cancel_while_the_completion_flushes_wins),
+		cmocka_unit_test(test_a_failed_flush_of_ours_is_told_by_the_guests_next_flush),
+		cmocka_unit_test(test_after_completion_a_write_that_finds_no_space_fails),
 		cmocka_unit_test(
 			test_dbt_is_forced_to_converge_and_says_for_how_long_it_held_writes),
 		cmocka_unit_test(test_a_paused_copier_starts_nothing_and_the_guest_goes_on),

@@ -93,11 +93,10 @@ world_place(struct world *w, struct validity *map, char letter, uint64_t sector,
 	assert_int_equal(validity_reserve(map), 0);
 	validity_set(map, sector, count, sides);
 	validity_unreserve(map);
-	stamps_fill(w->disk[SRC].stamps + sector, sides & SRC_BIT ? ON_SRC : STALE_ON_SRC,
-		    sector, count);
-	stamps_fill(w->disk[DST].stamps + sector,
-		    sides == DST_BIT ? ON_DST : (sides == BOTH ? ON_SRC : STALE_ON_DST), sector,
-		    count);
+	fake_place(&w->disk[SRC], sides & SRC_BIT ? ON_SRC : STALE_ON_SRC, sector, count);
+	fake_place(&w->disk[DST],
+		   sides == BOTH ? ON_SRC : (sides == DST_BIT ? ON_DST : STALE_ON_DST), sector,
+		   count);
 	for (uint64_t i = 0; i < count; i++)
 		w->expected[sector + i] = sides == DST_BIT ? ON_DST : ON_SRC;
 }
@@ -132,7 +131,7 @@ world_begin(const struct world_config *config)
 	w->now_ns = 1000 * SECOND;
 	w->expected = calloc(sectors, sizeof(*w->expected));
 	for (enum side s = SRC; s < SIDES; s++) {
-		fake_init(&w->disk[s], sectors, 0);
+		fake_init(&w->disk[s], sectors);
 		w->disk[s].tells_zeroes = config->tells_zeroes;
 	}
 	for (uint64_t at = 0; at < sectors; at += chunk)

@@ -268,6 +268,9 @@ pump(void *ctx)
 	struct migration *m = ctx;
 	uint64_t wake_ns;
 
+	/* What a copier that rests once waited for has passed. */
+	m->copier.wake_ns = UINT64_MAX;
+
 	if (m->next_row && engine_drained(&m->engine))
 		change_row(m);
 	if (!m->stopping) {

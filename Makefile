@@ -129,7 +129,7 @@ bench: deps ## measure speed and memory against what is required of them
 # --- house-keeping ------------------------------------------------------------
 
 C_FILES     := $(shell find drivers control include tests -name '*.[ch]' 2>/dev/null)
-SHELL_FILES := $(shell find .ci tests xl-scripts -type f 2>/dev/null | xargs grep -lE '^\#!.*\b(ba)?sh\b')
+SHELL_FILES := $(shell find .ci tests xl-scripts -type f 2>/dev/null | xargs grep -lE '^(\#!.*\b(ba)?sh\b|\# shellcheck shell)')
 
 lint: lint-format lint-cppcheck lint-shell lint-clang ## formatting, static analysis, and a build by clang
 

@@ -16,7 +16,7 @@ export TAPDISK=${TAPDISK:-$BUILD/tapdisk}
 mkdir -p "$BLKTAP_RUN_DIR" "$TAPMIGRATE_STATE_DIR"
 cd "$T" || exit 1
 
-PATIENCE=60 # seconds until a condition that never comes is called a failure
+PATIENCE=30 # seconds until a condition that never comes is called a failure
 started=()
 
 die() {

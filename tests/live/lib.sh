@@ -120,8 +120,10 @@ passes=$T/passes
 : >"$passes"
 guest_bs=(--bs=4k) # a test of odd sizes sets something else
 
-# A disk of random contents on src, whose guest has not written anything yet.
+# A disk of random contents on src, whose guest has not written anything yet,
+# and no destination.
 fresh_disk() { # BYTES
+	rm -f dst ./*.migrate
 	head -c "$1" /dev/urandom >src
 	cp src pristine
 	: >"$passes"

@@ -27,7 +27,6 @@ ok "the contents are the same" cmp -n $((8 << 20)) pristine dst
 
 for chunk in 64K 1M 16M; do
 	fresh_disk $(((21 << 20) + 512 * 3))
-	rm -f dst dst.migrate
 	move "with chunks of $chunk" --create --chunk $chunk
 	stop_disk
 	ok "the contents are the same" cmp pristine dst
@@ -41,7 +40,6 @@ for at in 1 100 200 255; do
 	dd if=/dev/urandom of=src bs=64k seek=$((at * 16)) count=10 conv=notrunc status=none
 done
 for strategy in lr slr aio mirror dbt; do
-	rm -f dst dst.migrate
 	start_disk "aio:$T/src"
 	move "a sparse disk by $strategy" --create --strategy $strategy
 	stop_disk

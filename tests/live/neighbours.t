@@ -7,17 +7,17 @@ needs fio jq
 
 size=$((32 << 20))
 
-fresh_disk $size
+head -c $size /dev/urandom >other-src
+start_disk "aio:$T/other-src"
 first=("$pid" "$minor")
-mv src other-src
-truncate -s $size other-dst dst
 fresh_disk $size
+truncate -s $size other-dst dst
 
 ok "the first starts" tap migrate start -p "${first[0]}" -m "${first[1]}" \
 	--to "aio:$T/other-dst" --strategy slr --chunk 64K --rate 16 --complete auto
 guest_start $size
 ok "the second starts" mig start --to "aio:$T/dst" --strategy lr --chunk 64K --rate 8 --complete manual
-like "$(tap migrate list | wc -l)" 2 "both are listed"
+is "$(tap migrate list --json | jq length)" 2 "both are listed"
 
 for victim in 1 2 3; do
 	fio --ioengine=nbd --uri="$uri" --rw=randread --bs=64k --iodepth=32 --size=$size --time_based --runtime=60 \

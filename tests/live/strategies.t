@@ -4,7 +4,7 @@
 # the destination exactly what the guest wrote; what is written and read where
 # meanwhile is what tells the strategies apart.
 . "$(dirname "$0")/lib.sh"
-needs fio jq
+needs fio jq nbdcopy
 
 size=$((48 << 20))
 
@@ -14,7 +14,8 @@ move() { # STRATEGY
 	guest_start $size
 	guest_goes_on 1
 	ok "$1 starts" mig start --to "aio:$T/dst" --strategy "$1" --chunk 64K --rate 16 --complete manual
-	guest_goes_on 2
+	nbdcopy "$uri" null: # the guest also reads what it has not written
+	guest_goes_on 1
 	ok "$1 synchronises while the guest writes" wait_for state_is synchronised
 	guest_goes_on 1
 	mig status --json >"$1.json"

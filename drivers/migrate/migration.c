@@ -158,7 +158,8 @@ completion_flushed(void *ctx, int err)
 		m->copier.stop = COPIER_WRITE_ERRORS;
 		m->copier.error = err;
 		give_up_completion(m, err);
-	} else {
+	} else if (!lacking(m, DST)) {
+		/* Else another flush has failed meanwhile: the copier goes on. */
 		m->held_ns = m->now_ns(m->ctx) - m->hold_began_ns;
 		end(m, MIGRATION_COMPLETED, DST);
 	}
@@ -200,7 +201,7 @@ rollback_flushed(void *ctx, int err)
 	if (err) {
 		m->copier.stop = COPIER_WRITE_ERRORS;
 		m->copier.error = m->error = err;
-	} else {
+	} else if (!lacking(m, SRC)) {
 		end(m, MIGRATION_CANCELLED, SRC);
 	}
 }

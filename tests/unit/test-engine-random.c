@@ -117,6 +117,13 @@ excuse(struct history *h)
 		h->writes[i].excused = true;
 }
 
+static void
+excuse_all(struct schedule *s)
+{
+	for (uint64_t sector = 0; sector < SECTORS; sector++)
+		excuse(&s->history[sector]);
+}
+
 /* The moment of issue of the last good write that ended before that moment. */
 static uint64_t
 superseded_before(const struct history *h, uint64_t moment, bool durable)
@@ -224,14 +231,15 @@ check_durable(struct schedule *s, uint64_t moment)
 	for (uint64_t sector = 0; sector < SECTORS; sector++) {
 		const struct history *h = &s->history[sector];
 		uint64_t src = s->w->disk[SRC].stable[sector];
-		uint64_t dst = s->w->disk[DST].stable[sector], run;
-		side_mask valid = validity_get(s->w->m.engine.map, sector, 1, &run);
+		uint64_t dst = s->w->disk[DST].stable[sector];
+		bool dst_failed = dst == STAMP(JUNK, sector);
 
 		if ((left & SRC_BIT) && history_allows(h, sector, src, moment, true))
 			continue;
 		if ((left & DST_BIT) && history_allows(h, sector, dst, moment, true))
 			continue;
-		check_allowed(s, sector, valid & SRC_BIT ? src : dst, moment, true);
+		check_allowed(s, sector, left == DST_BIT || dst_failed ? dst : src, moment,
+			      true);
 	}
 }
 
@@ -267,8 +275,7 @@ flush_answered(struct schedule *s, const struct request *r, uint64_t issued)
 			s->flushed = issued;
 		return;
 	}
-	for (uint64_t sector = 0; sector < SECTORS; sector++)
-		excuse(&s->history[sector]);
+	excuse_all(s);
 }
 
 /* Whether the guest may be told of an error. */
@@ -496,6 +503,8 @@ ended_durably(void *ctx)
 	struct world *w = ctx;
 
 	w->ended++;
+	if (w->m.engine.flush_err)
+		excuse_all(current); /* the guest's next flush says so */
 	check_durable(current, current->flushed);
 }
 

@@ -1888,6 +1888,50 @@ test_cancel_while_the_completion_flushes_wins(void **state)
 	}
 }
 
+/* Both flushes of that side are under way; the guest's, the newer, fails first. */
+static void
+check_no_end_on_a_failed_side(struct world *w, enum side side)
+{
+	struct request *flush = guest_flush(w);
+
+	assert_int_equal(outstanding(w, side), 2);
+	fake_complete(list_entry(w->disk[side].outstanding.prev, struct disk_io, link), -EIO);
+	answer(w, side, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->ended, 0);
+	assert_true(validity_lacking(w->m.engine.map, side) > 0);
+	settle(w);
+	assert_true(flush->done);
+	assert_int_equal(w->ended, 1);
+}
+
+static void
+test_nothing_is_completed_on_what_another_flush_has_failed_for(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_LR, "B");
+
+	flush_all(w);
+	guest_write(w, 8, 8, 7);
+	begin_completion(w);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	check_no_end_on_a_failed_side(w, DST);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	world_end(w);
+}
+
+static void
+test_nothing_is_cancelled_on_what_another_flush_has_failed_for(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "D");
+
+	migration_cancel(&w->m);
+	answer(w, DST, DISK_READ, 0, CHUNK, 0);
+	answer(w, SRC, DISK_WRITE, 0, CHUNK, 0);
+	check_written_to(w, SRC, 8, 8, 7);
+	check_no_end_on_a_failed_side(w, SRC);
+	assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+	world_end(w);
+}
+
 /* What the destination alone holds is lost, and the guest has not been told yet. */
 static void
 test_a_failed_flush_of_ours_is_told_by_the_guests_next_flush(void **state)
@@ -2180,6 +2224,10 @@ main(void)
 		cmocka_unit_test(test_completion_by_itself_when_told_so),
 		cmocka_unit_test(test_a_completion_whose_flush_fails_is_given_up),
 		cmocka_unit_test(test_cancel_while_the_completion_flushes_wins),
+		cmocka_unit_test(
+			test_nothing_is_completed_on_what_another_flush_has_failed_for),
+		cmocka_unit_test(
+			test_nothing_is_cancelled_on_what_another_flush_has_failed_for),
 		cmocka_unit_test(test_a_failed_flush_of_ours_is_told_by_the_guests_next_flush),
 		cmocka_unit_test(test_after_completion_a_write_that_finds_no_space_fails),
 		cmocka_unit_test(

@@ -188,12 +188,11 @@ check_state(const struct migrate *m)
 					strcmp(state, "completed") ? "source" : "destination"));
 		return -EALREADY;
 	}
-	EPRINTF("%s: a tapdisk ended without closing this migration, or still runs it: which "
-		"of "
-		"%s and %s holds what is not recorded. With strategy mirror or dbt the source "
-		"is "
-		"whole; with lr, slr and aio restore it from a backup, or ask for help",
-		m->path, migrate_setting(m, "source"), migrate_setting(m, "destination"));
+	EPRINTF("%s: its tapdisk died, or still runs: what is where is not recorded. With "
+		"mirror or "
+		"dbt the source is whole; with lr, slr or aio (this is %s) neither disk need "
+		"be",
+		m->path, migrate_setting(m, "strategy"));
 	return -EUCLEAN;
 }
 

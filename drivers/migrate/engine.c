@@ -420,7 +420,7 @@ static void
 write_route(struct part *p)
 {
 	struct engine *e = p->engine;
-	struct closure *c = (struct closure *)engine_closure_at(e, p->sector);
+	struct closure *c = engine_closure_at(e, p->sector);
 	struct part *w;
 	side_mask sides;
 
@@ -570,7 +570,7 @@ static void
 read_route(struct part *p)
 {
 	struct engine *e = p->engine;
-	struct closure *c = (struct closure *)engine_closure_at(e, p->sector);
+	struct closure *c = engine_closure_at(e, p->sector);
 	struct part *wait = NULL;
 	uint64_t run;
 	int side, err;
@@ -860,7 +860,7 @@ engine_guest(struct engine *e, struct guest_io *g)
 
 /* --- what the copier and the migration do with it --------------------------- */
 
-const struct closure *
+struct closure *
 engine_closure_at(const struct engine *e, uint64_t sector)
 {
 	struct closure *c;

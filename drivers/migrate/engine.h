@@ -203,7 +203,7 @@ void engine_retry_space(struct engine *e);
  */
 void engine_close(struct engine *e, struct closure *c);
 void engine_open(struct engine *e, struct closure *c);
-const struct closure *engine_closure_at(const struct engine *e, uint64_t sector);
+struct closure *engine_closure_at(const struct engine *e, uint64_t sector);
 
 /* Submits a request to a side; done() is called from engine_run. */
 void engine_submit(struct engine *e, enum side side, struct side_io *sio);

@@ -1629,24 +1629,72 @@ test_holes_are_not_even_written_to_a_destination_that_was_made_for_it(void **sta
 	world_end(w);
 }
 
+/* Data that the copier has written, and what has become zero since. */
 static void
-test_a_made_destination_is_not_called_zero_where_something_was_written_to_it(void **state)
+test_a_made_destination_is_not_called_zero_in_a_second_pass(void **state)
 {
-	struct world *w = begin_with_hole(STRATEGY_SLR, true);
-	struct request *r;
+	struct world *w = begin_with_hole(STRATEGY_DBT, true);
 
 	migration_resume(&w->m);
-	copy_chunk(w, 0);
-	copy_chunk(w, 3);
+	settle(w);
+	guest_zero(w, C(0), 8, false);
+	settle(w);
 	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, C(0), 8, 0);
+	world_end(w);
+}
+
+static void
+test_a_made_destination_is_not_called_zero_after_an_error(void **state)
+{
+	struct world *w = begin_with_hole(STRATEGY_LR, true);
+
+	guest_write(w, C(2), 8, 7);
+	answer(w, DST, DISK_WRITE, C(2), 8, -EIO);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, C(2), 8, 0);
+	world_end(w);
+}
+
+static void
+test_a_made_destination_is_not_called_zero_after_a_switch(void **state)
+{
+	struct world *w = begin_with_hole(STRATEGY_LR, true);
+
+	check_written_to(w, DST, C(2), 8, 7);
 	migration_set_strategy(&w->m, STRATEGY_DBT);
-	r = guest_write(w, C(2), 8, 7);
-	settle(w); /* copied to the destination too */
-	assert_true(r->done);
-	check_disk(w, DST, C(2), 8, 7);
 	guest_zero(w, C(2), 8, false);
 	settle(w);
+	check_valid(w, C(2), 8, SRC_BIT);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
 	check_disk(w, DST, C(2), 8, 0);
+	world_end(w);
+}
+
+/* A hole is closed as a whole; data that the guest writes there meanwhile is not. */
+static void
+test_data_is_copied_a_chunk_at_a_time_where_a_hole_was_seen(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_SLR, .chunks = "SSSSSS", .tells_zeroes = true });
+
+	fake_place(&w->disk[SRC], 0, 0, C(6));
+	memset(w->expected, 0, C(6) * sizeof(*w->expected));
+	migration_resume(&w->m);
+	the_io(w, DST, DISK_ZERO, 0, CHUNK);
+	check_written_to(w, SRC, C(4) + 8, 8, 7);
+	answer(w, DST, DISK_ZERO, 0, CHUNK, 0);
+	answer(w, DST, DISK_ZERO, C(1), C(3) + 8, 0); /* up to what was written */
+	the_io(w, SRC, DISK_READ, C(4) + 8, 8);
+	check_written_to(w, SRC, C(5), 8, 8);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, C(4) + 8, 8, 7);
+	check_disk(w, DST, C(5), 8, 8);
 	world_end(w);
 }
 
@@ -1692,6 +1740,28 @@ test_a_destination_that_fails_again_and_again_stops_the_copier_and_not_the_guest
 	migration_resume(&w->m);
 	settle(w);
 	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+static void
+test_only_failures_in_a_row_stop_the_copier(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_AIO, "SSSS");
+
+	for (int i = 0; i < 2 * COPIER_TRIES; i++) {
+		struct disk_io *io =
+			list_entry(w->disk[SRC].outstanding.next, struct disk_io, link);
+		uint64_t sector = io->sector;
+
+		answer(w, SRC, DISK_READ, sector, CHUNK, 0);
+		answer(w, DST, DISK_WRITE, sector, CHUNK, i == COPIER_TRIES - 1 ? 0 : -EIO);
+		if (i < 2 * COPIER_TRIES - 2)
+			assert_int_equal(status_of(w).pause, PAUSE_NONE);
+		pass_time(w, COPIER_RETRY_NS);
+		if (status_of(w).pause)
+			break;
+	}
+	assert_int_equal(status_of(w).pause, PAUSE_WRITE_ERRORS);
 	world_end(w);
 }
 
@@ -1871,21 +1941,23 @@ test_a_completion_whose_flush_fails_is_given_up(void **state)
 static void
 test_cancel_while_the_completion_flushes_wins(void **state)
 {
-	for (int ahead = 0; ahead < 2; ahead++) {
-		struct world *w = begin_copying(STRATEGY_AIO, "B");
+	for (int ahead = 0; ahead < 2; ahead++)
+		for (int err = -EIO; err <= 0; err += EIO) {
+			struct world *w = begin_copying(STRATEGY_AIO, "B");
 
-		if (ahead)
-			migration_complete(&w->m);
-		else
-			begin_completion(w);
-		the_io(w, DST, DISK_FLUSH, 0, 0);
-		migration_cancel(&w->m);
-		settle(w);
-		assert_int_equal(w->m.state, MIGRATION_CANCELLED);
-		assert_int_equal(w->ended, 1);
-		check_written_to(w, SRC, 8, 8, 7);
-		world_end(w);
-	}
+			if (ahead)
+				migration_complete(&w->m);
+			else
+				begin_completion(w);
+			the_io(w, DST, DISK_FLUSH, 0, 0);
+			migration_cancel(&w->m);
+			answer(w, DST, DISK_FLUSH, 0, 0, err);
+			settle(w);
+			assert_int_equal(w->m.state, MIGRATION_CANCELLED);
+			assert_int_equal(w->ended, 1);
+			check_written_to(w, SRC, 8, 8, 7);
+			world_end(w);
+		}
 }
 
 /* Both flushes of that side are under way; the guest's, the newer, fails first. */
@@ -2210,11 +2282,14 @@ main(void)
 		cmocka_unit_test(test_holes_of_the_source_are_not_read),
 		cmocka_unit_test(
 			test_holes_are_not_even_written_to_a_destination_that_was_made_for_it),
-		cmocka_unit_test(
-			test_a_made_destination_is_not_called_zero_where_something_was_written_to_it),
+		cmocka_unit_test(test_a_made_destination_is_not_called_zero_in_a_second_pass),
+		cmocka_unit_test(test_a_made_destination_is_not_called_zero_after_an_error),
+		cmocka_unit_test(test_a_made_destination_is_not_called_zero_after_a_switch),
+		cmocka_unit_test(test_data_is_copied_a_chunk_at_a_time_where_a_hole_was_seen),
 		cmocka_unit_test(test_the_guest_may_write_where_a_hole_was_seen),
 		cmocka_unit_test(
 			test_a_destination_that_fails_again_and_again_stops_the_copier_and_not_the_guest),
+		cmocka_unit_test(test_only_failures_in_a_row_stop_the_copier),
 		cmocka_unit_test(test_a_failed_copy_read_is_narrowed_to_the_sectors_that_fail),
 		cmocka_unit_test(test_bad_sectors_are_tried_again_when_told),
 		cmocka_unit_test(

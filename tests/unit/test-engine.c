@@ -1952,6 +1952,7 @@ test_cancel_while_the_completion_flushes_wins(void **state)
 			the_io(w, DST, DISK_FLUSH, 0, 0);
 			migration_cancel(&w->m);
 			answer(w, DST, DISK_FLUSH, 0, 0, err);
+			assert_int_equal(w->m.state, MIGRATION_ROLLING_BACK);
 			settle(w);
 			assert_int_equal(w->m.state, MIGRATION_CANCELLED);
 			assert_int_equal(w->ended, 1);

@@ -14,6 +14,10 @@ TAPDISK=$(realpath "${BUILD:-build}")/tests/tapdisk # has the drivers made for t
 SEED=${SEED:-$((RANDOM * 32768 + RANDOM))}
 echo "# SEED=$SEED"
 
+tap() { # a tap-ctl that hangs is a failure, not a hung test
+	timeout 120 "$BUILD/tap-ctl" "$@"
+}
+
 # --- TAP ----------------------------------------------------------------------
 
 tests=0

@@ -40,6 +40,7 @@ for at in 1 100 200 255; do
 	dd if=/dev/urandom of=src bs=64k seek=$((at * 16)) count=10 conv=notrunc status=none
 done
 for strategy in lr slr aio mirror dbt; do
+	rm -f dst dst.migrate
 	start_disk "aio:$T/src"
 	move "a sparse disk by $strategy" --create --strategy $strategy
 	stop_disk

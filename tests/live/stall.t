@@ -15,14 +15,18 @@ begin() { # STRATEGY
 	ok "$1 starts" start_by_hand "fault:$T/faults:$T/dst" "$1" 4
 	guest_start $size
 	guest_goes_on 1
-	faults "stall any"
+}
+
+stalled() {
+	wait_for holds '.reason == "stalled"'
 }
 
 begin aio
-ok "aio: the stall is noticed" wait_for holds '.state == "paused" and .reason == "stalled"'
+faults "stall any"
+ok "aio: the stall is noticed" stalled
 ok "aio: the guest goes on" guest_goes_on 2
 faults
-ok "aio: the migration goes on when the destination does" mig resume
+ok "aio: the migration goes on when the destination does" wait_for state_is copying synchronised
 ok "aio synchronises" wait_for state_is synchronised
 ok "aio completes" mig complete --wait
 ok "aio: the guest saw no error and no wrong data" guest_stop
@@ -30,6 +34,7 @@ stop_disk
 ok "aio: the destination holds exactly what the guest wrote" disk_is dst
 
 begin mirror
+faults "stall any"
 ok "mirror: cancels while the destination is stalled" mig cancel --wait
 ok "mirror: the disk runs on the source" runs_on "aio:$T/src"
 guest_goes_on 1
@@ -37,9 +42,23 @@ ok "mirror: the guest saw no error and no wrong data" guest_stop
 stop_disk
 ok "mirror: the source holds exactly what the guest wrote" disk_is src
 
+begin slr
+guest_stop
+faults "stall any"
+ok "slr: the stall is noticed" stalled
+ok "slr: the disk pauses while the destination is stalled" tap pause -p "$pid" -m "$minor"
+faults
+ok "slr: and goes on when the destination does" tap unpause -p "$pid" -m "$minor"
+ok "slr synchronises" wait_for state_is synchronised
+ok "slr completes" mig complete --wait
+stop_disk
+ok "slr: the destination holds exactly what the guest wrote" disk_is dst
+
 begin dbt
 guest_stop
-ok "dbt: the disk can be closed while the destination is stalled" stop_disk
+faults "stall any"
+ok "dbt: the stall is noticed" stalled
+ok "dbt: the disk closes while the destination is stalled" stop_disk
 ok "dbt: the source holds exactly what the guest wrote" disk_is src
 
 done_testing

@@ -346,7 +346,7 @@ int
 migrate_cli_start(int argc, char **argv)
 {
 	struct start s = {
-		.pid = -1, .strategy = "lr", .threshold = 32, .chunk = 1 << 20, .depth = 8
+		.pid = -1, .strategy = "lr", .threshold = 32, .chunk = 1 << 20, .depth = 4
 	};
 	const struct cli_option options[] = {
 		CLI_OF_PID(&s.pid),

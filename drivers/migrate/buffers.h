@@ -2,10 +2,10 @@
 /*
  * buffers.h - aligned buffers within a budget
  *
- * For the engine's own copies of mirrored writes and for the copier. Buffers
- * come in sizes of a power of two and are kept for reuse, so that the steady
- * state allocates nothing; what is in use and what is kept never exceed the
- * limit together, but for one buffer, which is always granted.
+ * For the engine's own copies of mirrored writes. Buffers come in sizes of a
+ * power of two and are kept for reuse, so that the steady state allocates
+ * nothing; what is in use and what is kept never exceed the limit together, but
+ * for one buffer, which is always granted.
  */
 #ifndef MIGRATE_BUFFERS_H
 #define MIGRATE_BUFFERS_H

@@ -28,12 +28,6 @@ copy_of(struct side_io *sio)
 	return list_entry(sio, struct copy, sio);
 }
 
-static size_t
-chunk_bytes(const struct copier *c)
-{
-	return (size_t)c->engine->chunk * SECTOR_BYTES;
-}
-
 /* The chunk's copy ends here, finished or not; the guest's writes go on. */
 static void
 copy_end(struct copy *copy)
@@ -41,7 +35,7 @@ copy_end(struct copy *copy)
 	struct copier *c = copy->copier;
 
 	if (copy->buf)
-		buffers_put(&c->buffers, copy->buf, chunk_bytes(c));
+		slots_put(&c->slots, copy->buf);
 	c->active--;
 	engine_open(c->engine, &copy->closure);
 	pool_put(&c->copies, copy);
@@ -179,7 +173,7 @@ copy_read(struct copy *copy, uint64_t sector, uint64_t count)
 	struct copier *c = copy->copier;
 
 	if (!copy->buf)
-		copy->buf = buffers_get(&c->buffers, chunk_bytes(c));
+		copy->buf = slots_get(&c->slots);
 	if (!copy->buf) {
 		copy_fail(copy, -ENOMEM);
 		return;
@@ -483,7 +477,7 @@ copier_init(struct copier *c, const struct copier_config *config)
 	};
 	pacer_set(&c->pacer, config->rate, e->now_ns(e->ctx));
 	pool_init(&c->copies, sizeof(struct copy));
-	buffers_init(&c->buffers, COPIER_MAX_DEPTH * chunk_bytes(c));
+	slots_init(&c->slots, (size_t)e->chunk * SECTOR_BYTES);
 }
 
 void
@@ -491,5 +485,5 @@ copier_release(struct copier *c)
 {
 	assert(!c->active);
 	pool_release(&c->copies);
-	buffers_release(&c->buffers);
+	slots_release(&c->slots);
 }

@@ -15,18 +15,19 @@
  * COPIER_TRIES times in a row, before the copier stops. The guest goes on in
  * either case.
  *
- * Memory: depth buffers of one chunk.
+ * Memory: depth buffers of one chunk (slots.h).
  */
 #ifndef MIGRATE_COPIER_H
 #define MIGRATE_COPIER_H
 
 #include "engine.h"
 #include "pacer.h"
+#include "slots.h"
 
 #define COPIER_TRIES	 5
 #define COPIER_RETRY_NS	 1000000000ull
 #define COPIER_BAD_RUNS	 256
-#define COPIER_MAX_DEPTH 64
+#define COPIER_MAX_DEPTH SLOTS_MAX
 
 /* Why the copier does not go on by itself. */
 enum copier_stop {
@@ -77,7 +78,7 @@ struct copier {
 
 	unsigned active; /* chunks being copied */
 	struct pool copies;
-	struct buffers buffers;
+	struct slots slots; /* a chunk's data each */
 };
 
 struct copier_config {

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "tapdisk-nbdserver.h"
-#include "tapdisk-buffers.h"
+#include "migrate/buffers.h"
 #include "tapdisk-log.h"
 #include "tapdisk-nbd-proto.h"
 #include "tapdisk-server.h"
@@ -30,6 +30,8 @@
 #define NBD_MAX_CONNECTIONS 64
 /* A connection's requests, from the command's arrival to the reply's departure. */
 #define NBD_MAX_REQUESTS 128
+/* Buffers kept for the next requests. */
+#define NBD_IDLE_BYTES ((size_t)32 << 20)
 /* And the buffers they hold. The largest request fits when it is alone. */
 #define NBD_MAX_BYTES ((size_t)NBD_MAX_PAYLOAD)
 /* Commands and small payloads arrive here; what is left of large ones does not. */
@@ -110,7 +112,7 @@ struct tapdisk_nbdserver {
 	struct list_head dirty; /* connections to settle when the batch is complete */
 
 	struct list_head idle; /* requests, at most conns * NBD_MAX_REQUESTS */
-	struct tapdisk_buffers buffers;
+	struct buffers buffers;
 };
 
 static const struct timeval no_timeout;
@@ -138,7 +140,7 @@ event_remove(event_id_t *id)
 static bool
 conn_has_room(const struct nbd_conn *conn, size_t size)
 {
-	const size_t bytes = size ? tapdisk_buffer_size(size) : 0;
+	const size_t bytes = size ? buffers_size(size) : 0;
 
 	return conn->n_requests < NBD_MAX_REQUESTS && conn->bytes + bytes <= NBD_MAX_BYTES;
 }
@@ -161,11 +163,11 @@ request_get(struct nbd_conn *conn, size_t size)
 	req->conn = conn;
 	req->head_len = 0;
 	req->reply_len = 0;
-	req->buffer = size ? tapdisk_buffer_get(&server->buffers, size) : NULL;
+	req->buffer = size ? buffers_get(&server->buffers, size) : NULL;
 	req->buffer_size = req->buffer ? size : 0;
 	conn->n_requests++;
 	if (req->buffer)
-		conn->bytes += tapdisk_buffer_size(size);
+		conn->bytes += buffers_size(size);
 	return req;
 }
 
@@ -176,8 +178,8 @@ request_put(struct nbd_request *req)
 	struct tapdisk_nbdserver *server = conn->server;
 
 	if (req->buffer) {
-		tapdisk_buffer_put(&server->buffers, req->buffer, req->buffer_size);
-		conn->bytes -= tapdisk_buffer_size(req->buffer_size);
+		buffers_put(&server->buffers, req->buffer, req->buffer_size);
+		conn->bytes -= buffers_size(req->buffer_size);
 	}
 	conn->n_requests--;
 	list_add(&req->next, &server->idle);
@@ -756,7 +758,7 @@ server_free(struct tapdisk_nbdserver *server)
 
 	list_for_each_entry_safe(req, tmp, &server->idle, next)
 		free(req);
-	tapdisk_buffers_trim(&server->buffers);
+	buffers_release(&server->buffers);
 	free(server);
 }
 
@@ -814,6 +816,7 @@ tapdisk_nbdserver_start(td_vbd_t *vbd, td_uuid_t minor, bool readonly,
 	INIT_LIST_HEAD(&server->conns);
 	INIT_LIST_HEAD(&server->dirty);
 	INIT_LIST_HEAD(&server->idle);
+	buffers_init(&server->buffers, NBD_IDLE_BYTES);
 
 	n = snprintf(server->path, sizeof(server->path), "%s/nbd%d.%u",
 		     tapdisk_server_run_dir(), getpid(), minor);

@@ -5,85 +5,80 @@
 
 #include "buffers.h"
 
-static int
-class_of(size_t bytes)
-{
-	int class = 0;
+#define LISTS (sizeof(((struct buffers *)0)->lists) / sizeof(void *))
 
-	while (((size_t)1 << (BUFFER_MIN_SHIFT + class)) < bytes)
-		class ++;
-	assert(class < BUFFER_CLASSES);
-	return class;
+/* Which list has buffers of at least that many bytes. */
+static unsigned
+list_of(size_t bytes)
+{
+	unsigned list = 0;
+
+	while (((size_t)1 << (BUFFER_MIN_SHIFT + list)) < bytes)
+		list++;
+	assert(list < LISTS);
+	return list;
 }
 
 static size_t
-class_bytes(int class)
+list_size(unsigned list)
 {
-	return (size_t)1 << (BUFFER_MIN_SHIFT + class);
+	return (size_t)1 << (BUFFER_MIN_SHIFT + list);
 }
 
-/* A free buffer holds the address of the next one of its class. */
+/* Takes one that is kept, or NULL. Its first bytes hold the next one's address. */
 static void *
-pop(struct buffers *b, int class)
+take(struct buffers *b, unsigned list)
 {
-	void *buf = b->free[class];
+	void *buf = b->lists[list];
 
 	if (buf) {
-		memcpy(&b->free[class], buf, sizeof(void *));
-		b->kept -= class_bytes(class);
+		memcpy(&b->lists[list], buf, sizeof(void *));
+		b->idle -= list_size(list);
 	}
 	return buf;
 }
 
 void
-buffers_init(struct buffers *b, size_t limit)
+buffers_init(struct buffers *b, size_t idle_max)
 {
-	*b = (struct buffers){ .limit = limit };
-}
-
-/* Gives kept buffers back to the system, the largest first, until bytes are free. */
-static void
-shrink(struct buffers *b, size_t bytes)
-{
-	for (int class = BUFFER_CLASSES - 1; class >= 0; class --)
-		while (b->in_use + b->kept + bytes > b->limit && b->free[class])
-			free(pop(b, class));
+	*b = (struct buffers){ .idle_max = idle_max };
 }
 
 void
 buffers_release(struct buffers *b)
 {
-	assert(!b->in_use);
-	b->limit = 0;
-	shrink(b, 0);
+	void *buf;
+
+	for (unsigned list = 0; list < LISTS; list++)
+		while ((buf = take(b, list)))
+			free(buf);
+}
+
+size_t
+buffers_size(size_t bytes)
+{
+	return list_size(list_of(bytes));
 }
 
 void *
 buffers_get(struct buffers *b, size_t bytes)
 {
-	int class = class_of(bytes);
-	size_t size = class_bytes(class);
-	void *buf;
+	unsigned list = list_of(bytes);
+	void *buf = take(b, list);
 
-	if (b->in_use && b->in_use + size > b->limit)
-		return NULL;
-	buf = pop(b, class);
-	if (!buf) {
-		shrink(b, size);
-		buf = aligned_alloc((size_t)1 << BUFFER_MIN_SHIFT, size);
-	}
-	if (buf)
-		b->in_use += size;
-	return buf;
+	return buf ? buf : aligned_alloc(list_size(0), list_size(list));
 }
 
 void
 buffers_put(struct buffers *b, void *buf, size_t bytes)
 {
-	int class = class_of(bytes);
+	unsigned list = list_of(bytes);
 
-	memcpy(buf, &b->free[class], sizeof(void *));
-	b->free[class] = buf;
-	b->in_use -= class_bytes(class);
-	b->kept += class_bytes(class);
+	if (!buf || b->idle + list_size(list) > b->idle_max) {
+		free(buf);
+		return;
+	}
+	memcpy(buf, &b->lists[list], sizeof(void *));
+	b->lists[list] = buf;
+	b->idle += list_size(list);
 }

@@ -109,9 +109,14 @@ part_answer(struct part *p, int err)
 static void
 part_free(struct part *p)
 {
-	if (p->copy)
-		buffers_put(&p->engine->copies, p->copy, (size_t)p->count * SECTOR_BYTES);
-	pool_put(&p->engine->parts, p);
+	struct engine *e = p->engine;
+	size_t bytes = (size_t)p->count * SECTOR_BYTES;
+
+	if (p->copy) {
+		buffers_put(&e->copies, p->copy, bytes);
+		e->copy_bytes -= buffers_size(bytes);
+	}
+	pool_put(&e->parts, p);
 }
 
 /* --- sides ---------------------------------------------------------------- */
@@ -387,9 +392,14 @@ mirror_admit(struct part *p)
 	if (e->row->mirrored_writes_throttled && e->pending > e->threshold)
 		return false;
 	if (p->op == DISK_WRITE) {
+		size_t size = buffers_size(bytes);
+
+		if (e->copy_bytes && e->copy_bytes + size > MIRROR_COPY_BYTES)
+			return false;
 		p->copy = buffers_get(&e->copies, bytes);
 		if (!p->copy)
 			return false;
+		e->copy_bytes += size;
 		memcpy(p->copy, p->buf, bytes);
 	}
 	return true;
@@ -443,17 +453,22 @@ write_route(struct part *p)
 		return;
 	}
 	if (sides == BOTH && !mirror_admit(p)) {
+		/* While nothing pends nothing would wake it: then memory is what it lacks. */
+		if (!e->pending)
+			goto no_memory;
 		e->counters.delayed_writes += !p->throttled;
 		p->throttled = true;
 		hold(p, &e->held[HELD_THROTTLE]);
 		return;
 	}
-	if (validity_reserve(e->map)) {
-		part_answer(p, -ENOMEM);
-		part_free(p);
-		return;
-	}
+	if (validity_reserve(e->map))
+		goto no_memory;
 	write_issue(p, sides);
+	return;
+
+no_memory:
+	part_answer(p, -ENOMEM);
+	part_free(p);
 }
 
 /* --- reads ---------------------------------------------------------------- */

@@ -20,8 +20,8 @@
  * All of it runs in one thread. Nothing here calls the guest or a disk while it
  * walks a list: answers are queued and handled one by one (engine_run).
  *
- * Memory: the parts of what the host admits at once, and the mirrored writes'
- * copies, MIRROR_COPY_BYTES at most.
+ * Memory: the parts of what the host admits at once, and the copies of mirrored
+ * writes: MIRROR_COPY_BYTES in use (one write is always admitted), as much kept.
  */
 #ifndef MIGRATE_ENGINE_H
 #define MIGRATE_ENGINE_H
@@ -150,7 +150,8 @@ struct engine {
 
 	struct pool parts;
 	struct pool flush_pool;
-	struct buffers copies;
+	struct buffers copies; /* of mirrored writes */
+	size_t copy_bytes;     /* in use */
 };
 
 struct engine_config {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o drivers/tapdisk-buffers.o */
+/* links: drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/scheduler.o drivers/tapdisk-log.o */
 /*
  * The NBD server over real sockets and the real scheduler, on a VBD made for the

@@ -8,13 +8,16 @@
 # file system can be compared byte for byte afterwards.
 . "$(dirname "$0")/../lib.sh"
 
+PATH=$PATH:/usr/sbin:/sbin # where e2fsck is, for who is not root
 FS=$((512 << 20))
 REGION=$((128 << 20))
 RATE=${DEMO_RATE:-160} # MiB/s; so that there is something to watch
 CALM=2                 # seconds that the user is watched before and after
 
+# A progress bar where it can be drawn.
 watch=()
-[ ! -t 1 ] || watch=(--watch)
+progress=$T/progress
+[ ! -t 1 ] || { watch=(--watch); progress=/dev/stdout; }
 
 step() {
 	printf '  %-12s %s\n' "$1" "$2"
@@ -48,7 +51,7 @@ make_disk() { # FILE
 # --- its user -------------------------------------------------------------------
 
 user=(fio --name=user --offset="$FS" --size="$REGION" --bs=4k --verify=crc32c --verify_fatal=1
-	--verify_state_save=0 --thread)
+	--verify_state_save=0 --thread --eta=never)
 
 # Random writes, each read back and checked a little later, until told to stop;
 # with a log of every request's time and latency.
@@ -95,7 +98,7 @@ move() { # STRATEGY
 	step "start" "tap-ctl migrate start -m $minor --to aio:destination --create --strategy $1 ..."
 	from=$(now_ms)
 	mig start --to "aio:$T/destination" --create --strategy "$1" --rate "$RATE" \
-		--complete auto --wait "${watch[@]}" || die "the migration failed"
+		--complete auto --wait "${watch[@]}" >"$progress" || die "the migration failed"
 	to=$(now_ms)
 	sleep $CALM
 	runs_on "aio:$T/destination" || die "the disk does not run on the destination"

@@ -16,8 +16,8 @@
 
 /* Rounds of issuing and answering in one turn, before others get theirs. */
 #define SERVER_ROUNDS 4
-/* Before the kernel is asked again that had no memory for any I/O at all. */
-#define SERVER_SUBMIT_RETRY TV_USECS(1000)
+/* Before the kernel is asked again that took no I/O, or a driver that was busy. */
+#define SERVER_RETRY_DELAY TV_USECS(5000)
 
 static struct {
 	scheduler_t scheduler;
@@ -56,13 +56,7 @@ tapdisk_server_event_set_timeout(event_id_t id, struct timeval timeout)
 void
 tapdisk_server_set_max_timeout(int seconds)
 {
-	tapdisk_server_limit_wait(TV_SECS(seconds));
-}
-
-void
-tapdisk_server_limit_wait(struct timeval timeout)
-{
-	scheduler_set_max_timeout(&server.scheduler, timeout);
+	scheduler_set_max_timeout(&server.scheduler, TV_SECS(seconds));
 }
 
 void
@@ -117,37 +111,40 @@ tapdisk_server_remove_vbd(td_vbd_t *vbd)
 		server.done = true;
 }
 
-/* Lets the VBDs work and submits their I/O. Whether there is more to do at once. */
-static bool
+/*
+ * Lets the VBDs work and submits their I/O. How long the loop may wait then: not
+ * at all if there is more to do, a little if something is to be tried again.
+ */
+static struct timeval
 server_round(void)
 {
 	td_vbd_t *vbd;
-	bool more = false;
+	bool retry, more = false;
 
 	list_for_each_entry(vbd, &server.vbds, next)
 		tapdisk_vbd_run(vbd);
 
-	if (!libaio_submit(&server.aio))
-		tapdisk_server_limit_wait(SERVER_SUBMIT_RETRY);
-
-	list_for_each_entry(vbd, &server.vbds, next)
+	retry = !libaio_submit(&server.aio);
+	list_for_each_entry(vbd, &server.vbds, next) {
 		more |= tapdisk_vbd_has_work(vbd);
-	return more;
+		retry |= !list_empty(&vbd->retries);
+	}
+
+	return more ? TV_ZERO : retry ? SERVER_RETRY_DELAY : TV_INF;
 }
 
 void
 tapdisk_server_iterate(void)
 {
+	struct timeval wait;
 	int rounds = 0, err;
-	bool more;
 
 	libaio_deliver(&server.aio);
 	do {
-		more = server_round();
-	} while (more && ++rounds < SERVER_ROUNDS);
+		wait = server_round();
+	} while (!timerisset(&wait) && ++rounds < SERVER_ROUNDS);
 
-	if (more)
-		tapdisk_server_limit_wait(TV_ZERO);
+	scheduler_set_max_timeout(&server.scheduler, wait);
 	err = scheduler_wait_for_events(&server.scheduler);
 	if (err)
 		EPRINTF("cannot wait for events: %s", strerror(-err));

@@ -23,9 +23,6 @@ int tapdisk_server_event_set_timeout(event_id_t id, struct timeval timeout);
 /* The next wait is no longer than that many seconds. */
 void tapdisk_server_set_max_timeout(int seconds);
 
-/* The same with any timeout. */
-void tapdisk_server_limit_wait(struct timeval timeout);
-
 /* One turn. */
 void tapdisk_server_iterate(void);
 

@@ -9,10 +9,8 @@
 #include "tapdisk-image.h"
 #include "tapdisk-interface.h"
 #include "tapdisk-server.h"
-#include "timeout-math.h"
 
-#define VBD_REQ_TIMEOUT 120		/* seconds */
-#define VBD_RETRY_DELAY TV_USECS(10000) /* unless something happens before */
+#define VBD_REQ_TIMEOUT 120 /* seconds */
 
 /* A part of a request that the driver was too busy for. */
 struct vbd_retry {
@@ -416,9 +414,6 @@ vbd_issue_retries(td_vbd_t *vbd)
 		free(retry);
 		vbd_issue_part(vbd, treq);
 	}
-
-	if (!list_empty(&vbd->retries))
-		tapdisk_server_limit_wait(VBD_RETRY_DELAY);
 }
 
 static void

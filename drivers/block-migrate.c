@@ -27,6 +27,9 @@
 #include "migrate-plugin.h"
 #include "migrate-state.h"
 
+/* How soon a disk that answers at last is found to have done so. */
+#define LINGER_USECS 10000
+
 /* A guest's request on its way through the engine. */
 struct guest {
 	struct guest_io io;
@@ -438,6 +441,21 @@ only_stalled(const struct migrate *m)
 	return (!s[SRC].inflight || s[SRC].stalled) && (!s[DST].inflight || s[DST].stalled);
 }
 
+/* Only what does not answer stays open, and locked: the other disk may be used. */
+static void
+linger(struct migrate *m)
+{
+	tapdisk_server_event_set_timeout(m->tick, TV_USECS(LINGER_USECS));
+	for (enum side side = SRC; side < SIDES; side++) {
+		if (!m->migration.engine.side[side].inflight)
+			image_disk_close(&m->disk[side]);
+		else
+			EPRINTF("%s: closed, but the %s does not answer: it stays locked until "
+				"it does",
+				m->path, side == SRC ? "source" : "destination");
+	}
+}
+
 static void
 say_last(struct migrate *m)
 {
@@ -476,8 +494,7 @@ migrate_close(td_driver_t *driver)
 	if (migration_quiet(&m->migration))
 		bury(m);
 	else
-		EPRINTF("%s: closed, but a disk does not answer: it stays locked until it does",
-			m->path);
+		linger(m);
 	return 0;
 }
 

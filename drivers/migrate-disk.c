@@ -282,6 +282,9 @@ image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 void
 image_disk_close(struct image_disk *d)
 {
+	if (d->closed)
+		return;
+	d->closed = true;
 	tapdisk_server_unregister_event(d->retry_event);
 	close_sync(d);
 	pool_release(&d->requests);

@@ -24,6 +24,7 @@ struct image_disk {
 	struct pool retries;
 	struct list_head busy; /* pieces to be submitted again */
 	int32_t retry_event;   /* its timeout is set while there are any */
+	bool closed;
 #ifndef TAPDISK_EXTENDED
 	int sync_fd;
 #endif
@@ -35,7 +36,10 @@ struct image_disk {
  */
 int image_disk_open(struct image_disk *d, const char *name, td_flag_t flags);
 
-/* Closes it; nothing is in flight. The image too, unless it was handed over. */
+/*
+ * Closes it, unless it is closed; nothing is in flight. The image too, unless it
+ * was handed over.
+ */
 void image_disk_close(struct image_disk *d);
 
 /* The image is somebody else's from now on. */

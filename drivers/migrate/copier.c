@@ -16,6 +16,7 @@ struct copy {
 	struct side_io sio;
 	uint64_t pos;	  /* what lies before it in the closure is done */
 	uint32_t unit;	  /* sectors: the most that is read at once */
+	bool paced;	  /* the pacer knows of it */
 	bool first_visit; /* ... of these chunks: what is valid there is skipped */
 	char *buf;	  /* of a chunk, once needed */
 };
@@ -28,6 +29,17 @@ copy_of(struct side_io *sio)
 	return list_entry(sio, struct copy, sio);
 }
 
+/* The pacer is charged what is read: how much a chunk lacks is known only then. */
+static void
+copy_charge(struct copy *copy, uint64_t bytes)
+{
+	struct copier *c = copy->copier;
+
+	pacer_take(&c->pacer, bytes);
+	c->unpaced -= !copy->paced;
+	copy->paced = true;
+}
+
 /* The chunk's copy ends here, finished or not; the guest's writes go on. */
 static void
 copy_end(struct copy *copy)
@@ -36,6 +48,7 @@ copy_end(struct copy *copy)
 
 	if (copy->buf)
 		slots_put(&c->slots, copy->buf);
+	copy_charge(copy, 0);
 	c->active--;
 	engine_open(c->engine, &copy->closure);
 	pool_put(&c->copies, copy);
@@ -183,7 +196,7 @@ copy_read(struct copy *copy, uint64_t sector, uint64_t count)
 	copy->sio.io.count = (uint32_t)count;
 	copy->sio.io.buf = copy->buf;
 	copy->sio.done = copy_read_done;
-	pacer_take(&c->pacer, count * SECTOR_BYTES);
+	copy_charge(copy, count * SECTOR_BYTES);
 	engine_submit(c->engine, side_other(c->to), &copy->sio);
 }
 
@@ -405,6 +418,7 @@ copy_start(struct copier *c, struct copy *copy, uint64_t sector)
 	if (copy->first_visit)
 		c->counters.counted_to = c->cursor;
 	c->active++;
+	c->unpaced++;
 	engine_close(e, &copy->closure);
 }
 
@@ -426,6 +440,9 @@ copier_pump(struct copier *c)
 				c->stop = COPIER_BAD_SECTORS;
 			return;
 		}
+		/* With a limit, the next starts when this one's cost is known. */
+		if (c->pacer.rate && c->unpaced)
+			return;
 		now_ns = e->now_ns(e->ctx);
 		ready_ns = pacer_ready_ns(&c->pacer, now_ns);
 		if (ready_ns < c->retry_ns)

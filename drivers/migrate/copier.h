@@ -76,7 +76,8 @@ struct copier {
 	struct bad_run bad[COPIER_BAD_RUNS];
 	unsigned bad_runs;
 
-	unsigned active; /* chunks being copied */
+	unsigned active;  /* chunks being copied */
+	unsigned unpaced; /* of these, those that the pacer has not charged yet */
 	struct pool copies;
 	struct slots slots; /* a chunk's data each */
 };

@@ -138,7 +138,8 @@ give_up_completion(struct migration *m, int err)
 	m->flush_ignored = m->flushing;
 	if (err)
 		m->error = err;
-	engine_hold_writes(&m->engine, false);
+	/* A switch that was asked for meanwhile goes on holding them. */
+	engine_hold_writes(&m->engine, m->next_row != NULL);
 }
 
 static void
@@ -213,16 +214,16 @@ pump_rolling_back(struct migration *m)
 
 	if (m->engine.row != strategy_rollback())
 		return;
-	if (c->to != SRC) {
-		if (c->active)
-			return;
+	if (c->to != SRC && !c->active)
 		copier_turn(c, SRC);
-	}
 	if (m->paused)
 		return;
-	if (lacking(m, SRC) || c->active) {
-		copier_pump(c);
-	} else if (!m->source_flushing && !c->stop) {
+	if (lacking(m, SRC)) {
+		if (c->to == SRC)
+			copier_pump(c);
+	} else if ((!c->active || m->engine.side[DST].stalled) && !m->source_flushing &&
+		   !m->error) {
+		/* Of a destination that does not answer nothing is needed any more. */
 		m->source_flushing = true;
 		engine_flush_side(&m->engine, SRC, rollback_flushed, m);
 	}

@@ -48,7 +48,7 @@ faults "stall any"
 ok "slr: the stall is noticed" stalled
 ok "slr: the disk pauses while the destination is stalled" tap pause -p "$pid" -m "$minor"
 faults
-ok "slr: and goes on when the destination does" tap unpause -p "$pid" -m "$minor"
+ok "slr: and goes on when the destination does" wait_for tap unpause -p "$pid" -m "$minor"
 ok "slr synchronises" wait_for state_is synchronised
 ok "slr completes" mig complete --wait
 stop_disk

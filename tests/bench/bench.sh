@@ -78,19 +78,13 @@ measure_requests() {
 		# shellcheck disable=SC2086
 		report "4 KiB $op, depth 32: paused migrate: / aio:" x at-least 0.95 ${migrate_ratio[$op]}
 	done
-	for process in "${started[@]}"; do
-		kill "$process"
-		wait_for gone "$process"
-	done
-	started=()
-	rm -f plain source target target.migrate
 }
 
 # --- copying ------------------------------------------------------------------------
 
 seconds_of() { # COMMAND...
 	local from=$EPOCHREALTIME
-	"$@" >&2 || die "$* failed"
+	"$@" >/dev/null || die "$* failed"
 	awk -v a="$from" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }'
 }
 

@@ -125,7 +125,7 @@ libaio_reap(struct libaio *aio)
 	return n;
 }
 
-void
+static void
 libaio_deliver(struct libaio *aio)
 {
 	while (!list_empty(&aio->completed)) {

@@ -21,7 +21,7 @@
 
 struct libaio {
 	io_context_t ctx;
-	int event_fd; /* readable when something has completed */
+	int event_fd; /* counts completions */
 	unsigned int in_flight;
 	unsigned int depth;
 	struct list_head queued;    /* to be submitted */
@@ -41,13 +41,11 @@ void libaio_queue(struct libaio *aio, struct tiocb *tiocb);
 /* False if the kernel took nothing although nothing is in flight: try again. */
 bool libaio_submit(struct libaio *aio);
 
-/* Takes what has completed from the kernel, and delivers it. */
-void libaio_complete(struct libaio *aio);
-
 /*
- * Calls back for what was taken. A callback that runs nested turns of the loop
- * must have this called there, or it would wait for what is here already.
+ * Takes all that has completed from the kernel, and delivers it. A callback may
+ * run nested turns of the loop if those call this: what was taken, but not
+ * delivered yet, is then delivered there.
  */
-void libaio_deliver(struct libaio *aio);
+void libaio_complete(struct libaio *aio);
 
 #endif

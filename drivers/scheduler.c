@@ -100,6 +100,8 @@ event_watch(scheduler_t *s, struct event *event)
 		ev.events |= EPOLLOUT;
 	if (event->mode & SCHEDULER_POLL_EXCEPT_FD)
 		ev.events |= EPOLLPRI;
+	if (event->mode & SCHEDULER_POLL_EDGE)
+		ev.events |= EPOLLET;
 
 	if (!epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, event->fd, &ev))
 		return 0;
@@ -160,7 +162,8 @@ scheduler_register_event(scheduler_t *s, char mode, int fd, struct timeval timeo
 	struct event *event;
 	int err, slot;
 
-	if (!cb || !mode || mode & ~(SCHEDULER_FD_MODES | SCHEDULER_POLL_TIMEOUT) ||
+	if (!cb || !mode ||
+	    mode & ~(SCHEDULER_FD_MODES | SCHEDULER_POLL_TIMEOUT | SCHEDULER_POLL_EDGE) ||
 	    ((mode & SCHEDULER_FD_MODES) && fd < 0))
 		return -EINVAL;
 

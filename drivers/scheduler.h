@@ -27,6 +27,8 @@
 #define SCHEDULER_POLL_WRITE_FD	 0x2
 #define SCHEDULER_POLL_EXCEPT_FD 0x4
 #define SCHEDULER_POLL_TIMEOUT	 0x8
+/* With READ: only for what arrives anew, which the callback must then take all of. */
+#define SCHEDULER_POLL_EDGE 0x10
 
 typedef int32_t event_id_t;
 typedef void (*event_cb_t)(event_id_t id, char mode, void *private);

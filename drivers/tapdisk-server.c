@@ -139,7 +139,7 @@ tapdisk_server_iterate(void)
 	struct timeval wait;
 	int rounds = 0, err;
 
-	libaio_deliver(&server.aio);
+	libaio_complete(&server.aio);
 	do {
 		wait = server_round();
 	} while (!timerisset(&wait) && ++rounds < SERVER_ROUNDS);
@@ -150,13 +150,10 @@ tapdisk_server_iterate(void)
 		EPRINTF("cannot wait for events: %s", strerror(-err));
 }
 
+/* The eventfd is never read: each completion is an edge, and all are taken. */
 static void
 server_aio_event(event_id_t id, char mode, void *private)
 {
-	uint64_t count;
-
-	if (read(server.aio.event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		PERROR("kernel AIO: cannot read its eventfd");
 	libaio_complete(&server.aio);
 }
 
@@ -227,8 +224,9 @@ tapdisk_server_init(void)
 	if (err)
 		return err;
 
-	aio = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD, server.aio.event_fd, TV_INF,
-					    server_aio_event, NULL);
+	aio = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD | SCHEDULER_POLL_EDGE,
+					    server.aio.event_fd, TV_INF, server_aio_event,
+					    NULL);
 	signals = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD, server.signal_fd,
 						TV_INF, server_signal_event, NULL);
 	return aio < 0 ? aio : signals < 0 ? signals : 0;

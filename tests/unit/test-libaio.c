@@ -160,7 +160,6 @@ static void
 wait_for_second(void *arg, struct tiocb *tiocb, int err)
 {
 	job_done(arg, tiocb, err);
-	libaio_deliver(&aio);
 	while (!jobs[1].calls)
 		libaio_complete(&aio);
 }

@@ -403,7 +403,7 @@ control_open(struct control_conn *conn)
 	bool readonly = params->flags & TAPDISK_MESSAGE_FLAG_RDONLY;
 	td_flag_t flags = 0;
 	td_vbd_t *vbd;
-	int err = control_find(conn, &vbd);
+	int err = control_find(conn, &vbd) ? -EINVAL : 0; /* blktap's answer to OPEN */
 
 	if (!err)
 		err = control_check_params(params, CONTROL_OPEN_FLAGS);

@@ -182,7 +182,9 @@ refuses(ask($other, 'ATTACH', 3), EBUSY, qr/another tapdisk/, 'and by one tapdis
 is state_of($pid, 3), '0 ', 'it is listed, closed';
 
 refuses(ask($pid, $_, 9), ENODEV, qr/9 is not attached/, "$_ of an unknown minor")
-	for qw(PAUSE RESUME CLOSE FORCE DETACH INFO STATS OPEN);
+	for qw(PAUSE RESUME CLOSE FORCE DETACH INFO STATS);
+refuses(ask($pid, 'OPEN', 9, params('aio:/x')), EINVAL, qr/9 is not attached/,
+	'OPEN of an unknown minor');
 refuses(ask($pid, $_, 3), EINVAL, qr/not open/, "$_ of a closed VBD") for qw(PAUSE CLOSE FORCE);
 refuses(ask($pid, 'RESUME', 3), EINVAL, qr/not paused/, 'RESUME of a closed VBD');
 

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/../lib.sh"
 
 ROUNDS=${ROUNDS:-5}
-SECONDS_EACH=${SECONDS_EACH:-2}
+SECONDS_EACH=${SECONDS_EACH:-1}
 SIZE=$((1 << 30))
 OUT=$BUILD/bench
 mkdir -p "$OUT"
@@ -49,25 +49,34 @@ iops() { # randread|randwrite FIO-OPTION...
 		jq '.jobs[0] | .read.iops + .write.iops'
 }
 
+# Each pair is measured there and back again, so that a machine that gets slower
+# or faster meanwhile does so for both.
 measure_requests() {
-	local op aio_uri migrate_uri raw aio migrate
-	declare -A host_ratio migrate_ratio
+	local op at value
+	declare -A uris host_ratio migrate_ratio sum
 	full_image plain
 	full_image source
 	start_disk "aio:$T/plain"
-	aio_uri=$uri
+	uris[aio]=$uri
 	start_disk "aio:$T/source"
-	migrate_uri=$uri
-	mig start --to "aio:$T/target" --create --strategy aio --rate 1 --complete manual >/dev/null || die "no migration"
+	uris[migrate]=$uri
+	mig start --to "aio:$T/target" --create --strategy dbt --rate 1 --complete manual >/dev/null || die "no migration"
 	mig pause || die "the migration does not pause"
 	for ((round = 0; round < ROUNDS; round++)); do
 		for op in randread randwrite; do
-			raw=$(iops $op --ioengine=libaio --direct=1 --filename=plain)
-			aio=$(iops $op --ioengine=nbd --uri="$aio_uri")
-			migrate=$(iops $op --ioengine=nbd --uri="$migrate_uri")
-			host_ratio[$op]+=" $(ratio "$aio" "$raw")"
-			migrate_ratio[$op]+=" $(ratio "$migrate" "$aio")"
-			printf '    %-9s raw %7.0f   aio: %7.0f   migrate: %7.0f IOPS\n' $op "$raw" "$aio" "$migrate" >&2
+			sum=([raw]=0 [aio]=0 [migrate]=0)
+			for at in raw aio migrate migrate aio raw; do
+				if [ $at = raw ]; then
+					value=$(iops $op --ioengine=libaio --direct=1 --filename=plain)
+				else
+					value=$(iops $op --ioengine=nbd --uri="${uris[$at]}")
+				fi
+				sum[$at]=$(awk -v a="${sum[$at]}" -v b="$value" 'BEGIN { print a + b / 2 }')
+			done
+			host_ratio[$op]+=" $(ratio "${sum[aio]}" "${sum[raw]}")"
+			migrate_ratio[$op]+=" $(ratio "${sum[migrate]}" "${sum[aio]}")"
+			printf '    %-9s raw %7.0f   aio: %7.0f   migrate: %7.0f IOPS\n' \
+				$op "${sum[raw]}" "${sum[aio]}" "${sum[migrate]}" >&2
 		done
 	done
 	for op in randread randwrite; do
@@ -117,6 +126,7 @@ measure_copies() {
 	local ours=() theirs=() ratios=() file=driver=file,cache.direct=on,aio=native
 	full_image source
 	cp source target
+	sync target
 	for ((round = 0; round < ROUNDS; round++)); do
 		rm -f target.migrate
 		start_disk "aio:$T/source"

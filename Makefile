@@ -26,6 +26,9 @@ PACKAGES := build-essential pkg-config clang clang-format cppcheck shellcheck \
 	  libaio-dev libjansson-dev libcmocka-dev libnbd-dev libnbd-bin \
 	  qemu-utils qemu-system-common fio nbdkit jq e2fsprogs perl
 
+# One word and the file a command makes; V=1 shows the command.
+say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
+
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
@@ -51,17 +54,17 @@ all: $(BUILD)/tapdisk $(BUILD)/tap-ctl ## build tapdisk and tap-ctl
 $(BUILD)/libmigrate.a: $(ENGINE_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)$(AR) rcs $@ $^
 
 $(BUILD)/tapdisk: $(TAPDISK_OBJ) $(BUILD)/libmigrate.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 
 $(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # --- tests --------------------------------------------------------------------
 
@@ -70,7 +73,7 @@ $(BUILD)/obj/%.o: %.c Makefile
 links = $(addprefix $(BUILD)/obj/,$(shell sed -n 's|^/\* links: \(.*\) \*/$$|\1|p' $(1)))
 define link_test
 @mkdir -p $(@D)
-$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lnbd $(TAPDISK_LIBS)
+$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lnbd $(TAPDISK_LIBS)
 endef
 
 # tests/unit/test-x.c: a program that speaks TAP.
@@ -88,13 +91,13 @@ $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $$(call links,%.c) $(BUILD)/libmigrate.a
 # tests/live/block-x.c: drivers that only the tapdisk of the live tests has.
 $(BUILD)/obj/tests/tapdisk-disktype.o: drivers/tapdisk-disktype.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -DTAPDISK_TEST_DRIVERS -c -o $@ $<
+	$(call say,CC)$(CC) $(ALL_CFLAGS) -DTAPDISK_TEST_DRIVERS -c -o $@ $<
 
 $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o,$(TAPDISK_OBJ)) \
 		$(BUILD)/obj/tests/tapdisk-disktype.o \
 		$(call obj,$(wildcard tests/live/block-*.c)) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 
 test-programs: all $(UNIT) $(TOOLS) $(BUILD)/tests/tapdisk
 

@@ -7,7 +7,7 @@ CC      = gcc
 CFLAGS ?= -O2 -g
 JOBS   ?= $(shell nproc)
 # Test programs spend most of their time waiting for a disk.
-TEST_JOBS ?= $(shell echo $$((2 * $$(nproc))))
+TEST_JOBS ?= $(shell echo $$((4 * $$(nproc))))
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	  -Wpointer-arith -Wvla -Wformat-security -Wno-unused-parameter

@@ -25,10 +25,10 @@ die() {
 }
 
 wait_for() { # COMMAND...: polls until it succeeds
-	local tries=$((PATIENCE * 20))
+	local tries=$((PATIENCE * 5))
 	until "$@" >/dev/null 2>&1; do
 		[ $((tries -= 1)) -gt 0 ] || { echo "gave up waiting for: $*"; return 1; }
-		sleep 0.05
+		sleep 0.2
 	done
 }
 

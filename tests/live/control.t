@@ -24,6 +24,7 @@ my %tapdisks;    # by pid: the path of its control socket, its output
 my $client;      # a guest, while it waits
 END { kill 'KILL', keys %tapdisks, $client // (); }
 $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP ALRM);
+$SIG{PIPE} = 'IGNORE';    # tapdisk may hang up on the rude before they are done
 
 sub start_tapdisk {
 	my $pid = open(my $out, '-|') // die "fork: $!";

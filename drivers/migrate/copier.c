@@ -14,11 +14,12 @@ struct copy {
 	struct closure closure;
 	struct copier *copier;
 	struct side_io sio;
-	uint64_t pos;	  /* what lies before it in the closure is done */
-	uint32_t unit;	  /* sectors: the most that is read at once */
-	bool paced;	  /* the pacer knows of it */
-	bool first_visit; /* ... of these chunks: what is valid there is skipped */
-	char *buf;	  /* of a chunk, once needed */
+	uint64_t pos;	       /* what lies before it in the closure is done */
+	uint32_t unit;	       /* sectors: the most that is read at once */
+	bool paced;	       /* the pacer knows of it */
+	bool first_visit;      /* ... of these chunks: what is valid there is skipped */
+	char *buf;	       /* of a chunk, once needed */
+	uint64_t flush_errors; /* of the side read, when it was */
 };
 
 static void copy_step(struct copy *copy);
@@ -92,6 +93,12 @@ copy_written(struct side_io *sio, int err)
 		return;
 	}
 	c->failures = 0;
+	if (c->engine->side[side_other(c->to)].flush_errors != copy->flush_errors) {
+		/* The side may have lost what was read from it: it is read again. */
+		validity_unreserve(c->engine->map);
+		copy_step(copy);
+		return;
+	}
 	if (sio->io.op == DISK_WRITE)
 		c->counters.copied += bytes;
 	else
@@ -313,6 +320,7 @@ count_valid(const struct copier *c, uint64_t sector, uint64_t count)
 	uint64_t end = sector + count, valid = 0, run;
 
 	for (; sector < end; sector += run)
+	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
 		if (validity_get(c->engine->map, sector, end - sector, &run) & side_bit(c->to))
 			valid += run;
 	return valid;

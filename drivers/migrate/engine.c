@@ -733,6 +733,9 @@ static bool
 flush_start(struct engine *e)
 {
 	struct flush *f;
+	e->side[side].flush_errors++;
+	if (e->over)
+		return; /* there is no other side */
 	side_mask sides;
 
 	if (list_empty(&e->flushes))
@@ -992,6 +995,8 @@ engine_check_stalls(struct engine *e)
 	for (enum side s = SRC; s < SIDES; s++) {
 		struct side_state *state = &e->side[s];
 
+	/* What the other side has not made stable concerns nobody any more. */
+	e->side[row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC].alone_seq = 0;
 		if (state->stalled || !state->inflight || now_ns - state->heard_ns < STALL_NS)
 			continue;
 		state->stalled = true;

@@ -100,13 +100,14 @@ enum held {
 };
 
 struct side_state {
-	unsigned inflight;    /* requests of any kind */
-	uint64_t heard_ns;    /* when it last answered, or last stopped being idle */
-	bool stalled;	      /* silent for STALL_NS with something in flight */
-	uint64_t errors;      /* requests that failed */
-	int last_error;	      /* -errno of the last one */
-	uint64_t alone_seq;   /* the last write that this side alone took */
-	uint64_t flushed_seq; /* writes up to this one are stable here */
+	unsigned inflight;     /* requests of any kind */
+	uint64_t heard_ns;     /* when it last answered, or last stopped being idle */
+	bool stalled;	       /* silent for STALL_NS with something in flight */
+	uint64_t errors;       /* requests that failed */
+	int last_error;	       /* -errno of the last one */
+	uint64_t alone_seq;    /* the last write that this side alone took */
+	uint64_t flushed_seq;  /* writes up to this one are stable here */
+	uint64_t flush_errors; /* flushes that failed */
 };
 
 struct engine_counters {

@@ -238,15 +238,26 @@ write_wants_space(const struct part *p)
 	       !p->engine->over;
 }
 
+/* Sides that have taken the write, and have not failed a flush since. */
+static side_mask
+stable_on(const struct part *p)
+{
+	return p->ok & (side_mask)~p->unstable;
+}
+
 /*
  * A flush has failed on a side after that side took the write: the other side is
- * to be believed if it took it too. If not, the guest's next flush says so.
+ * to be believed if it took it too. If not, the write has failed; a guest that has
+ * its answer already is told by its next flush.
  */
 static void
 write_unstable(struct part *p)
 {
-	if (p->ok & (side_mask)~p->unstable) {
-		p->ok &= (side_mask)~p->unstable;
+	if (stable_on(p)) {
+		p->ok = stable_on(p);
+	} else if (p->guest) {
+		p->ok = NO_SIDE;
+		p->err = p->err ? p->err : -EIO;
 	} else {
 		p->ok = p->ok == BOTH ? SRC_BIT : p->ok;
 		p->engine->flush_err = -EIO;
@@ -530,7 +541,7 @@ read_choose(const struct part *p, uint64_t *run, struct part **wait)
 			if (w->issued == BOTH || p->avoid)
 				limit = limit < w->sector - p->sector ? limit
 								      : w->sector - p->sector;
-		} else if (p->avoid || (w->issued == BOTH && !(w->ok & SRC_BIT))) {
+		} else if (p->avoid || (w->issued == BOTH && !(stable_on(w) & SRC_BIT))) {
 			*wait = w;
 			return -1;
 		} else if (w->issued == BOTH) {

@@ -484,6 +484,27 @@ no_memory:
 
 /* --- reads ---------------------------------------------------------------- */
 
+/*
+ * Whether what a side has answered may be told. While the read was in flight a
+ * write may have left the other side alone valid, and a later one, still in
+ * flight, may have reached this side already: the next read, of the other side,
+ * would return something older.
+ */
+static bool
+read_stands(const struct part *p, enum side side)
+{
+	const struct engine *e = p->engine;
+	struct part *w;
+
+	if (validity_all(e->map, p->sector, p->count, side))
+		return true;
+	list_for_each_entry(w, flight_of(e, p->sector), link)
+		if (!w->settled && (stable_on(w) & side_bit(side)) &&
+		    overlaps(w->sector, w->count, p->sector, p->count))
+			return true;
+	return false;
+}
+
 static void
 read_done(struct side_io *sio, int err)
 {
@@ -498,6 +519,13 @@ read_done(struct side_io *sio, int err)
 	}
 	if (p->errors != p->engine->side[sio->side].errors) {
 		/* If a write failed there under it, it may have read neither old nor new. */
+		part_route(p);
+		return;
+	}
+	if (!read_stands(p, sio->side)) {
+		/* What has been written since may be read where it failed before. */
+		p->avoid = NO_SIDE;
+		p->err = 0;
 		part_route(p);
 		return;
 	}

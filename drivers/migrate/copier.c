@@ -240,12 +240,29 @@ copy_zero(struct copy *copy, uint64_t sector, uint64_t count)
 	copy_step(copy);
 }
 
+/*
+ * A range of several chunks was closed as a hole, and the guest has written
+ * there since. What is left of it is opened, for data is copied a chunk at a
+ * time; whole chunks, so that none is left copied in part.
+ */
+static void
+copy_leave_hole(struct copy *copy, uint64_t sector)
+{
+	struct copier *c = copy->copier;
+
+	c->hole_until = 0;
+	if (c->cursor > sector)
+		c->cursor = sector / c->engine->chunk * c->engine->chunk;
+	copy_end(copy);
+}
+
 static void
 copy_status_done(struct side_io *sio, int err)
 {
 	struct copy *copy = copy_of(sio);
 	struct copier *c = copy->copier;
-	uint64_t until = sio->io.sector + sio->io.count;
+	uint64_t sector = sio->io.sector, until = sector + sio->io.count;
+	uint64_t end = copy->closure.sector + copy->closure.count;
 	uint64_t run;
 
 	if (copy->closure.lost) {
@@ -261,9 +278,18 @@ copy_status_done(struct side_io *sio, int err)
 	}
 	/* That it is zero holds only where the guest cannot write: in the closure. */
 	c->hole_until = until;
-	validity_get(c->engine->map, sio->io.sector,
-		     copy->closure.sector + copy->closure.count - sio->io.sector, &run);
-	copy_zero(copy, sio->io.sector, run < sio->io.count ? run : sio->io.count);
+	validity_get(c->engine->map, sector, end - sector, &run);
+	run = run < sio->io.count ? run : sio->io.count;
+	if (copy->closure.count > c->engine->chunk && sector + run < end) {
+		uint64_t whole = (sector + run) / c->engine->chunk * c->engine->chunk;
+
+		if (whole <= sector) {
+			copy_leave_hole(copy, sector);
+			return;
+		}
+		run = whole - sector;
+	}
+	copy_zero(copy, sector, run);
 }
 
 static void
@@ -294,6 +320,7 @@ copy_step(struct copy *copy)
 		copy_end(copy);
 		return;
 	}
+	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
 	if (sector >= c->data_until) {
 		copy_status(copy, sector);
 		return;

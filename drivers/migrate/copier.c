@@ -326,12 +326,7 @@ copy_step(struct copy *copy)
 		return;
 	}
 	if (copy->closure.count > c->engine->chunk) {
-		/* Closed as a hole, and the guest has written here since: data is
-		 * copied a chunk at a time. */
-		c->hole_until = 0;
-		if (c->cursor > sector)
-			c->cursor = sector / c->engine->chunk * c->engine->chunk;
-		copy_end(copy);
+		copy_leave_hole(copy, sector);
 		return;
 	}
 	validity_get(c->engine->map, sector, end - sector, &run);
@@ -347,7 +342,6 @@ count_valid(const struct copier *c, uint64_t sector, uint64_t count)
 	uint64_t end = sector + count, valid = 0, run;
 
 	for (; sector < end; sector += run)
-	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
 		if (validity_get(c->engine->map, sector, end - sector, &run) & side_bit(c->to))
 			valid += run;
 	return valid;

@@ -733,6 +733,9 @@ flush_failed(struct engine *e, enum side side)
 	side_mask bit = side_bit(side);
 	struct part *w;
 
+	e->side[side].flush_errors++;
+	if (e->over)
+		return; /* there is no other side */
 	validity_distrust(e->map, side);
 	e->side[side_other(side)].alone_seq = ++e->seq;
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
@@ -772,9 +775,6 @@ static bool
 flush_start(struct engine *e)
 {
 	struct flush *f;
-	e->side[side].flush_errors++;
-	if (e->over)
-		return; /* there is no other side */
 	side_mask sides;
 
 	if (list_empty(&e->flushes))
@@ -995,6 +995,8 @@ engine_end(struct engine *e, const struct strategy_row *row)
 {
 	e->over = true;
 	e->space_low = false;
+	/* What the other side has not made stable concerns nobody any more. */
+	e->side[row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC].alone_seq = 0;
 	engine_set_row(e, row);
 	engine_hold_writes(e, false);
 }
@@ -1034,8 +1036,6 @@ engine_check_stalls(struct engine *e)
 	for (enum side s = SRC; s < SIDES; s++) {
 		struct side_state *state = &e->side[s];
 
-	/* What the other side has not made stable concerns nobody any more. */
-	e->side[row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC].alone_seq = 0;
 		if (state->stalled || !state->inflight || now_ns - state->heard_ns < STALL_NS)
 			continue;
 		state->stalled = true;

@@ -79,6 +79,10 @@ pause_of(const struct migration *m)
 		return PAUSE_NO_SPACE;
 	if (m->engine.side[SRC].stalled || m->engine.side[DST].stalled)
 		return PAUSE_STALLED;
+	/* A copier that turns round forgets why it stopped; the source's flush has failed
+	 * still. */
+	if (m->state == MIGRATION_ROLLING_BACK && m->error)
+		return PAUSE_WRITE_ERRORS;
 	return of_stop[m->copier.stop];
 }
 

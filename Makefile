@@ -32,7 +32,7 @@ say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: all help deps demo check check-asan test-programs run-tests lint lint-format \
+.PHONY: all help deps demo sim check check-asan test-programs run-tests lint lint-format \
 	lint-cppcheck lint-clang lint-shell format bench install clean
 
 help: ## list the targets
@@ -99,7 +99,17 @@ $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o,$(TAPDISK_OBJ)) \
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 
-test-programs: all $(UNIT) $(TOOLS) $(BUILD)/tests/tapdisk
+# tests/sim: the engine in a simulated world (docs/simulation.md).
+SIM := $(BUILD)/tests/sim/sim
+$(SIM): $(call obj,$(wildcard tests/sim/*.c)) $(BUILD)/libmigrate.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+sim: $(SIM) ## simulate (SEEDS=N FIRST=N JOBS=N; or SEED=N [TRACE=1 DROP=items])
+	@$(SIM) -j $(JOBS) -f $(or $(SEED),$(FIRST),1) -n $(if $(SEED),1,$(or $(SEEDS),20000)) \
+	  $(if $(TRACE),-t) $(if $(DROP),-d $(DROP))
+
+test-programs: all $(UNIT) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk
 
 # Sanitizers write what they find to files, so that a finding in a tapdisk that
 # nobody waits for fails the run too.
@@ -109,14 +119,15 @@ run-tests: test-programs
 	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
-	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),$(UNIT) $(wildcard tests/live/*.t))
+	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),$(wildcard tests/sim/*.t) $(UNIT) $(wildcard tests/live/*.t))
 	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
 
 check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)
 	@$(MAKE) --no-print-directory -j$(JOBS) run-tests
 
 check-asan: deps ## the same under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -j$(JOBS) run-tests BUILD=$(BUILD)/asan CFLAGS="-O1 -g" \
+	@SIM_SEEDS=$${SIM_SEEDS:-2000} \
+	$(MAKE) --no-print-directory -j$(JOBS) run-tests BUILD=$(BUILD)/asan CFLAGS="-O1 -g" \
 	SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 
 # --- what shows and measures --------------------------------------------------

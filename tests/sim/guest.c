@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim.h"
+
+#define QUEUE_MAX	16
+#define READ_ALL_COUNT	64 /* sectors */
+#define PERCENT_AT_ONCE 70 /* of the requests; the rest comes while the migration ends */
+
+static struct {
+	struct request slot[QUEUE_MAX];
+	char *buffers;
+	unsigned next; /* planned request */
+	unsigned until;
+	uint32_t read_next; /* of reading everything */
+	uint64_t ready_ns;
+	bool waiting; /* for ready_ns */
+	unsigned busy;
+	uint64_t writers;
+} guest;
+
+static void guest_pump(void);
+
+bool
+guest_owns(const void *buf)
+{
+	size_t bytes = (size_t)QUEUE_MAX * REQUEST_MAX * SECTOR_BYTES;
+
+	return (const char *)buf >= guest.buffers && (const char *)buf < guest.buffers + bytes;
+}
+
+bool
+guest_done(void)
+{
+	return !guest.busy && guest.next == guest.until &&
+	       guest.read_next >= world.plan.sectors;
+}
+
+static void
+fill(const struct request *q, uint64_t writer)
+{
+	for (uint32_t i = 0; i < q->g.count; i++)
+		sector_put(q->buf + (size_t)i * SECTOR_BYTES,
+			   tag_make(writer, q->g.sector + i));
+}
+
+static void
+check_read(const struct request *q)
+{
+	for (uint32_t i = 0; i < q->g.count; i++) {
+		uint64_t tag = sector_get(q->buf + (size_t)i * SECTOR_BYTES);
+
+		history_read(q->g.sector + i, tag, q->issued);
+	}
+}
+
+static void
+pump_event(void *arg, uint64_t n)
+{
+	if (n)
+		guest.waiting = false;
+	guest_pump();
+}
+
+static void
+guest_answered(struct guest_io *g, int err)
+{
+	struct request *q = list_entry(g, struct request, g);
+
+	trace("guest: %s [%" PRIu64 ",+%u) is answered%s%s", op_name(g->op), g->sector,
+	      g->count, err ? ": " : "", err ? strerror(-err) : "");
+	if (!q->busy)
+		world_fail("a request is answered twice");
+	q->busy = false;
+	guest.busy--;
+	promise_answer(q, err);
+	if (g->op == DISK_READ && !err)
+		check_read(q);
+	if (g->op == DISK_WRITE || g->op == DISK_ZERO)
+		history_write_ends(g->sector, g->count, q->writer, q->issued, !err);
+	/* The buffer is the guest's again, who puts something else there. */
+	if (g->op == DISK_WRITE)
+		fill(q, WRITER_POISON);
+	if (world.plan.issues_in_done)
+		guest_pump();
+	else
+		world_at(world.now_ns, pump_event, NULL, false);
+}
+
+static struct request *
+free_slot(void)
+{
+	for (unsigned i = 0; i < world.plan.queue; i++)
+		if (!guest.slot[i].busy)
+			return &guest.slot[i];
+	return NULL;
+}
+
+static void
+issue(struct request *q, enum disk_op op, uint32_t sector, uint32_t count)
+{
+	q->writer = guest.writers++;
+	q->g = (struct guest_io){
+		.op = op,
+		.no_hole = op == DISK_ZERO,
+		.sector = sector,
+		.count = count,
+		.buf = op == DISK_READ || op == DISK_WRITE ? q->buf : NULL,
+		.done = guest_answered,
+	};
+	q->busy = true;
+	guest.busy++;
+	fill(q, op == DISK_WRITE ? q->writer : WRITER_POISON);
+	if (op == DISK_WRITE)
+		trace("guest: write [%u,+%u) of %" PRIu64, sector, count, q->writer);
+	else
+		trace("guest: %s [%u,+%u)", op_name(op), sector, count);
+	q->issued = history_now();
+	q->issued_ns = world.now_ns;
+	promise_issue(q);
+	if (op == DISK_WRITE || op == DISK_ZERO)
+		history_write_begins(sector, count, q->writer, op == DISK_ZERO);
+	migration_guest(&world.m, &q->g);
+}
+
+/* Issues the next request. False if it has to wait, or there is none. */
+static bool
+issue_next(void)
+{
+	struct request *q = free_slot();
+	const struct plan_request *r;
+	uint32_t sector = guest.read_next, left = world.plan.sectors - sector;
+
+	while (guest.next < guest.until && world.plan.request[guest.next].dropped)
+		guest.next++;
+	if (!q)
+		return false;
+	if (guest.next < guest.until) {
+		r = &world.plan.request[guest.next];
+		if (!guest.ready_ns)
+			guest.ready_ns = world.now_ns + r->think_ns;
+		if (guest.ready_ns > world.now_ns) {
+			if (!guest.waiting)
+				world_at(guest.ready_ns, pump_event, NULL, true);
+			guest.waiting = true;
+			return false;
+		}
+		guest.ready_ns = 0;
+		guest.next++;
+		issue(q, r->op, r->sector, r->count);
+		return true;
+	}
+	if (!left)
+		return false;
+	left = left < READ_ALL_COUNT ? left : READ_ALL_COUNT;
+	guest.read_next += left;
+	issue(q, DISK_READ, sector, left);
+	return true;
+}
+
+static void
+guest_pump(void)
+{
+	while (issue_next())
+		;
+}
+
+void
+guest_start(bool rest)
+{
+	guest.until = rest ? world.plan.requests : world.plan.requests * PERCENT_AT_ONCE / 100;
+	guest_pump();
+}
+
+void
+guest_read_all(void)
+{
+	guest.read_next = 0;
+	guest_pump();
+}
+
+void
+guest_init(void)
+{
+	size_t each = (size_t)REQUEST_MAX * SECTOR_BYTES;
+	char *buffers = guest.buffers;
+
+	if (!buffers)
+		buffers = aligned_alloc(4096, QUEUE_MAX * each);
+	if (!buffers)
+		abort();
+	memset(&guest, 0, sizeof(guest));
+	guest.buffers = buffers;
+	guest.writers = WRITER_GUEST;
+	guest.read_next = world.plan.sectors;
+	for (unsigned i = 0; i < QUEUE_MAX; i++)
+		guest.slot[i].buf = buffers + i * each;
+}

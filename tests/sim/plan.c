@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "plan.h"
+
+#define OP(op) (1u << (op))
+
+static uint32_t
+aligned(const struct plan *p, uint64_t sectors)
+{
+	return (uint32_t)(sectors / p->align * p->align);
+}
+
+static void
+plan_disks(struct plan *p, struct rng *r)
+{
+	for (enum side s = SRC; s < SIDES; s++) {
+		struct plan_disk *d = &p->disk[s];
+
+		*d = (struct plan_disk){
+			.latency_ns = rng_scale(r, 10 * MS),
+			.spread_ns = rng_scale(r, 20 * MS),
+			.sector_ns = rng_scale(r, MS / 20),
+			.at_once = rng_chance(r, 30) ? (unsigned)rng_below(r, 60) : 0,
+			.tears = (unsigned)rng_range(r, 1, 4),
+			.knows_holes = rng_chance(r, 50),
+			.rng = { rng_next(r) },
+		};
+	}
+	if (rng_chance(r, 30))
+		p->disk[DST].extra = aligned(p, rng_below(r, 64));
+}
+
+/* Where a request lies: anywhere, on a hot spot, or after the one before. */
+static void
+place_request(const struct plan *p, struct rng *r, struct plan_request *q, uint32_t hot,
+	      uint32_t next)
+{
+	uint32_t longest = p->sectors < REQUEST_MAX ? p->sectors : REQUEST_MAX;
+	uint64_t where = rng_below(r, 100);
+	uint32_t count = (uint32_t)rng_scale(r, longest);
+
+	if (where < 45)
+		count = (uint32_t)rng_scale(r, p->chunk < longest ? p->chunk : longest);
+	q->count = aligned(p, count);
+	if (!q->count)
+		q->count = p->align;
+	if (where < 30)
+		q->sector = aligned(p, rng_below(r, p->sectors));
+	else if (where < 80)
+		q->sector = aligned(p, hot + rng_below(r, p->chunk));
+	else
+		q->sector = next;
+	if (q->sector >= p->sectors)
+		q->sector = 0;
+	if (q->count > p->sectors - q->sector)
+		q->count = p->sectors - q->sector;
+}
+
+static void
+plan_requests(struct plan *p, struct rng *r)
+{
+	unsigned writes = (unsigned)rng_range(r, 20, 90), zeroes = (unsigned)rng_below(r, 20);
+	unsigned flushes = (unsigned)rng_below(r, 10);
+	uint64_t think_ns = rng_scale(r, 20 * MS);
+	uint32_t hot = 0, next = 0;
+
+	p->requests = (unsigned)rng_scale(r, PLAN_REQUESTS);
+	for (unsigned i = 0; i < p->requests; i++) {
+		struct plan_request *q = &p->request[i];
+
+		*q = (struct plan_request){ .op = DISK_READ };
+		if (!rng_below(r, 24))
+			hot = aligned(p, rng_below(r, p->sectors));
+		if (rng_chance(r, 60))
+			q->think_ns = rng_below(r, think_ns);
+		if (rng_chance(r, flushes)) {
+			q->op = DISK_FLUSH;
+			continue;
+		}
+		if (rng_chance(r, writes))
+			q->op = rng_chance(r, zeroes) ? DISK_ZERO : DISK_WRITE;
+		place_request(p, r, q, hot, next);
+		next = q->sector + q->count;
+	}
+}
+
+static void
+plan_stall(struct rng *r, struct plan_fault *f)
+{
+	f->kind = FAULT_STALL;
+	f->from_ns = rng_scale(r, 2 * SECOND);
+	f->to_ns = rng_chance(r, 25) ? FOREVER : f->from_ns + rng_scale(r, 30 * SECOND);
+}
+
+static void
+plan_faults(struct plan *p, struct rng *r)
+{
+	static const unsigned ops[] = {
+		OP(DISK_READ),	OP(DISK_WRITE) | OP(DISK_ZERO),
+		OP(DISK_FLUSH), OP(DISK_READ) | OP(DISK_WRITE) | OP(DISK_ZERO) | OP(DISK_FLUSH),
+		OP(DISK_ZERO),	OP(DISK_STATUS),
+	};
+
+	p->faults = rng_chance(r, 50) ? 0 : (unsigned)rng_range(r, 1, PLAN_FAULTS);
+	for (unsigned i = 0; i < p->faults; i++) {
+		struct plan_fault *f = &p->fault[i];
+
+		*f = (struct plan_fault){
+			.side = rng_chance(r, 50) ? SRC : DST,
+			.ops = ops[rng_below(r, sizeof(ops) / sizeof(ops[0]))],
+			.count = p->sectors,
+			.first = (uint32_t)rng_scale(r, 100) - 1,
+			.times = (uint32_t)(rng_chance(r, 50) ? 1 : rng_scale(r, 40)),
+			.err = -EIO,
+		};
+		if (rng_chance(r, 10))
+			f->times = UINT32_MAX;
+		if (f->ops & OP(DISK_FLUSH))
+			f->first /= 8;
+		if (rng_chance(r, 30)) {
+			f->sector = (uint32_t)rng_below(r, p->sectors);
+			f->count = (uint32_t)rng_scale(r, p->sectors);
+		}
+		if (f->side == DST && (f->ops & OP(DISK_WRITE)) && rng_chance(r, 40))
+			f->err = -ENOSPC;
+		if (rng_chance(r, 15))
+			plan_stall(r, f);
+	}
+}
+
+static void
+plan_commands(struct plan *p, struct rng *r)
+{
+	p->commands = rng_chance(r, 40) ? 0 : (unsigned)rng_scale(r, PLAN_COMMANDS);
+	for (unsigned i = 0; i < p->commands; i++) {
+		struct plan_command *c = &p->command[i];
+
+		*c = (struct plan_command){
+			.command = (enum command)rng_below(r, COMMANDS),
+			.at_event = rng_scale(r, 6000),
+		};
+		switch (c->command) {
+		case COMMAND_RATE:
+			c->argument = rng_chance(r, 50) ? 0 : rng_scale(r, 100u << 20);
+			break;
+		case COMMAND_THRESHOLD:
+			c->argument = rng_scale(r, 64) - 1;
+			break;
+		case COMMAND_DEPTH:
+			c->argument = rng_scale(r, COPIER_MAX_DEPTH);
+			break;
+		case COMMAND_STRATEGY:
+			c->argument = rng_below(r, STRATEGIES);
+			break;
+		case COMMAND_AUTO:
+			c->argument = rng_below(r, 2);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+void
+plan_make(struct plan *p, uint64_t seed)
+{
+	struct rng rng = { seed * 0x2545f4914f6cdd1du + 1 }, *r = &rng;
+	uint32_t chunks;
+
+	p->seed = seed;
+	p->strategy = (enum strategy)(seed % STRATEGIES);
+	p->chunk = 8u << rng_below(r, 4);
+	p->align = rng_chance(r, 85) ? 1 : 8;
+	chunks = (uint32_t)rng_scale(r, PLAN_SECTORS / p->chunk < 48 ? PLAN_SECTORS / p->chunk
+								     : 48);
+	p->sectors = aligned(p, chunks * p->chunk - rng_below(r, p->chunk / 2) + p->align - 1);
+	p->threshold = (uint32_t)rng_scale(r, 33) - 1;
+	p->depth = (unsigned)rng_scale(r, 8);
+	p->rate = rng_chance(r, 75) ? 0 : rng_scale(r, 64u << 20);
+	p->auto_complete = rng_chance(r, 40);
+	p->paused = rng_chance(r, 10);
+	p->pristine = rng_chance(r, 25);
+	p->resumed = rng_chance(r, 15);
+	p->state = p->resumed && rng_chance(r, 40) ? MIGRATION_ROLLING_BACK : MIGRATION_COPYING;
+	if (p->resumed)
+		p->pristine = false;
+	p->ending = (enum ending)rng_below(r, ENDINGS);
+	p->queue = (unsigned)rng_scale(r, 16);
+	p->issues_in_done = rng_chance(r, 50);
+	p->drops_cache = rng_chance(r, 50);
+	plan_disks(p, r);
+	plan_requests(p, r);
+	plan_faults(p, r);
+	plan_commands(p, r);
+	p->rng.state = rng_next(r);
+}
+
+unsigned
+plan_items(const struct plan *p)
+{
+	return p->requests + p->faults + p->commands;
+}
+
+bool *
+plan_dropped(struct plan *p, unsigned item)
+{
+	if (item < p->requests)
+		return &p->request[item].dropped;
+	item -= p->requests;
+	if (item < p->faults)
+		return &p->fault[item].dropped;
+	return &p->command[item - p->faults].dropped;
+}
+
+bool
+plan_faultless(const struct plan *p)
+{
+	for (unsigned i = 0; i < p->faults; i++)
+		if (!p->fault[i].dropped)
+			return false;
+	return true;
+}
+
+bool
+plan_stalls(const struct plan *p)
+{
+	for (unsigned i = 0; i < p->faults; i++)
+		if (!p->fault[i].dropped && p->fault[i].kind == FAULT_STALL)
+			return true;
+	return false;
+}
+
+bool
+plan_has(const struct plan *p, enum command command)
+{
+	for (unsigned i = 0; i < p->commands; i++)
+		if (!p->command[i].dropped && p->command[i].command == command)
+			return true;
+	return false;
+}
+
+const char *
+command_name(enum command command)
+{
+	static const char *const names[COMMANDS] = {
+		[COMMAND_PAUSE] = "pause",	  [COMMAND_RESUME] = "resume",
+		[COMMAND_RATE] = "rate",	  [COMMAND_THRESHOLD] = "threshold",
+		[COMMAND_DEPTH] = "depth",	  [COMMAND_STRATEGY] = "strategy",
+		[COMMAND_AUTO] = "auto-complete", [COMMAND_COMPLETE] = "complete",
+		[COMMAND_CANCEL] = "cancel",
+	};
+
+	return names[command];
+}
+
+const char *
+op_name(enum disk_op op)
+{
+	static const char *const names[] = {
+		[DISK_READ] = "read",	[DISK_WRITE] = "write",	  [DISK_ZERO] = "zero",
+		[DISK_FLUSH] = "flush", [DISK_STATUS] = "status",
+	};
+
+	return names[op];
+}
+
+static void
+print_fault(const struct plan_fault *f)
+{
+	const char *side = f->side == SRC ? "src" : "dst";
+
+	if (f->kind == FAULT_STALL) {
+		printf("# fault: %s silent from %.6f s to ", side, (double)f->from_ns / SECOND);
+		if (f->to_ns == FOREVER)
+			puts("the end");
+		else
+			printf("%.6f s\n", (double)f->to_ns / SECOND);
+		return;
+	}
+	printf("# fault: %s", side);
+	for (enum disk_op op = DISK_READ; op <= DISK_STATUS; op++)
+		if (f->ops & OP(op))
+			printf(" %s", op_name(op));
+	printf(" at [%u,+%u): number %u and on, %u times, error %d\n", f->sector, f->count,
+	       f->first, f->times, f->err);
+}
+
+void
+plan_print(const struct plan *p)
+{
+	printf("# seed %" PRIu64 ": %s%s%s, %u sectors, chunk %u, align %u, threshold %u, "
+	       "depth %u, rate %" PRIu64 "%s%s%s, guest queue %u\n",
+	       p->seed, strategy_row(p->strategy)->name, p->resumed ? ", resumed" : "",
+	       p->state == MIGRATION_ROLLING_BACK ? " rolling back" : "", p->sectors, p->chunk,
+	       p->align, p->threshold, p->depth, p->rate, p->auto_complete ? ", auto" : "",
+	       p->paused ? ", paused" : "", p->pristine ? ", pristine" : "", p->queue);
+	for (unsigned i = 0; i < p->faults; i++)
+		if (!p->fault[i].dropped)
+			print_fault(&p->fault[i]);
+	for (unsigned i = 0; i < p->commands; i++)
+		if (!p->command[i].dropped)
+			printf("# command: %s %" PRIu64 " at event %" PRIu64 "\n",
+			       command_name(p->command[i].command), p->command[i].argument,
+			       p->command[i].at_event);
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "sim.h"
+
+static struct {
+	bool plain; /* no fault, one strategy from the beginning: the claims hold to the letter
+		     */
+	bool paused;
+	bool copier_rested; /* ... and since then nothing was in flight */
+	enum migration_state state;
+	uint64_t lacking;
+	unsigned pending;
+	bool fixed_threshold;
+	bool copied[PLAN_SECTORS];	     /* by the copier, to the destination */
+	bool guest_wrote[PLAN_SECTORS];	     /* the destination */
+	side_mask unreadable[PLAN_SECTORS];  /* sides that have failed a read */
+	uint64_t read_failed[PLAN_SECTORS];  /* history's time: no valid side is left to read */
+	uint64_t write_failed[PLAN_SECTORS]; /* ... or to write */
+	uint64_t flush_failed[SIDES];	     /* the event, from 1 on */
+	uint64_t owed;	  /* since then, an error: of a flush that lost the only copy */
+	uint64_t flushed; /* when the last flush that went well was issued */
+
+	uint64_t rate;
+	uint64_t rate_ns;    /* when it was set */
+	uint64_t rate_bytes; /* copied since */
+	unsigned rate_depth; /* the highest since */
+} promise;
+
+static const struct strategy_row *
+row(void)
+{
+	return strategy_row(world.plan.strategy);
+}
+
+static bool
+going_forward(void)
+{
+	enum migration_state state = world.m.state;
+
+	return state == MIGRATION_COPYING || state == MIGRATION_SYNCHRONISED ||
+	       state == MIGRATION_COMPLETING;
+}
+
+static bool
+is_write(const struct disk_io *io)
+{
+	return io->op == DISK_WRITE || io->op == DISK_ZERO;
+}
+
+static uint64_t
+chunk_end(uint64_t sector)
+{
+	uint64_t end = (sector / world.plan.chunk + 1) * world.plan.chunk;
+
+	return end < world.plan.sectors ? end : world.plan.sectors;
+}
+
+static bool
+chunk_copied(uint64_t sector)
+{
+	uint64_t first = sector / world.plan.chunk * world.plan.chunk;
+
+	return validity_all(world.map, first, chunk_end(sector) - first, DST);
+}
+
+/* --- the claims, to the letter ----------------------------------------------- */
+
+static void
+check_guest_write(const struct op *op)
+{
+	const struct disk_io *io = op->io;
+	enum side side = op->disk->side;
+	side_mask reaches =
+		row()->write_reaches[chunk_copied(io->sector) ? REGION_COPIED
+							      : REGION_TO_BE_COPIED];
+
+	if (!(reaches & side_bit(side)))
+		world_fail("%s: a write of the %s region goes to side %d", row()->name,
+			   chunk_copied(io->sector) ? "copied" : "to-be-copied", side);
+	if (op->mirrored && promise.fixed_threshold && row()->mirrored_writes_throttled &&
+	    promise.pending > world.plan.threshold + 1)
+		world_fail("%u mirrored writes pend, the threshold is %u", promise.pending,
+			   world.plan.threshold);
+	for (uint64_t s = io->sector; side == DST && s < io->sector + io->count; s++)
+		promise.guest_wrote[s] = true;
+}
+
+static void
+check_guest_read(const struct op *op)
+{
+	const struct disk_io *io = op->io;
+	enum side side = op->disk->side, prefers = row()->read_prefers;
+	struct op *other;
+	uint64_t run;
+
+	for (uint64_t s = io->sector; s < io->sector + io->count; s += run)
+		if (validity_get(world.map, s, io->sector + io->count - s, &run) == BOTH &&
+		    side != prefers)
+			world_fail("%s: a read that both sides could serve goes to side %d",
+				   row()->name, side);
+	for (enum side s = SRC; s < SIDES && row()->reads_wait_for_copy; s++)
+		list_for_each_entry(other, &world.disk[s].inflight, link)
+			if (other->who == WHO_COPIER && other->io->op != DISK_STATUS &&
+			    other->io->sector / world.plan.chunk ==
+				    io->sector / world.plan.chunk)
+				world_fail(
+					"%s: a read of a chunk that is being copied does not "
+					"wait",
+					row()->name);
+}
+
+static void
+check_copier_write(const struct op *op)
+{
+	const struct disk_io *io = op->io;
+
+	if (op->disk->side != DST)
+		world_fail("the copier writes the source, and nobody cancelled");
+	for (uint64_t s = io->sector; s < io->sector + io->count; s++) {
+		if (promise.copied[s] && world.plan.strategy != STRATEGY_DBT)
+			world_fail("sector %" PRIu64 " is copied twice", s);
+		if (promise.guest_wrote[s] && world.plan.strategy == STRATEGY_LR)
+			world_fail("lr: sector %" PRIu64 " is copied, and the guest wrote it",
+				   s);
+		promise.copied[s] = true;
+	}
+}
+
+static void
+check_plain(const struct op *op)
+{
+	if (op->who == WHO_COPIER && is_write(op->io))
+		check_copier_write(op);
+	else if (op->who == WHO_GUEST && is_write(op->io))
+		check_guest_write(op);
+	else if (op->who == WHO_GUEST)
+		check_guest_read(op);
+}
+
+/* --- pace -------------------------------------------------------------------- */
+
+static void
+rate_begin(uint64_t rate)
+{
+	promise.rate = rate;
+	promise.rate_ns = world.now_ns;
+	promise.rate_bytes = 0;
+	promise.rate_depth = world.m.copier.depth;
+}
+
+/*
+ * The bucket may be full at first, and each copy that began may overdraw it once;
+ * more often if what it reads fails and is read again.
+ */
+static void
+check_rate(const struct op *op)
+{
+	double allowed = (double)promise.rate *
+				 ((double)(world.now_ns - promise.rate_ns) / SECOND + 0.1) +
+			 1;
+
+	if (promise.rate_depth < world.m.copier.depth)
+		promise.rate_depth = world.m.copier.depth;
+	allowed += (double)promise.rate_depth * world.plan.chunk * SECTOR_BYTES;
+	if (promise.rate && plan_faultless(&world.plan) &&
+	    promise.rate_bytes > (uint64_t)allowed)
+		world_fail("the copier has read %" PRIu64 " bytes where %.0f are allowed",
+			   promise.rate_bytes, allowed);
+	promise.rate_bytes += (uint64_t)op->io->count * SECTOR_BYTES;
+}
+
+/* --- what the disks see ------------------------------------------------------ */
+
+void
+promise_submit(const struct op *op)
+{
+	enum side gone = world.m.state == MIGRATION_COMPLETED ? SRC : DST;
+
+	if (world.ended && op->disk->side == gone)
+		world_fail("a disk that the migration has let go is asked to %s",
+			   op_name(op->io->op));
+	if (op->mirrored)
+		promise.pending++;
+	if (op->who == WHO_COPIER) {
+		if (promise.copier_rested)
+			world_fail("the copier works, and the operator has paused it");
+		if (op->io->op == DISK_READ)
+			check_rate(op);
+	}
+	if (promise.plain && going_forward())
+		check_plain(op);
+	if (world.plan.strategy == STRATEGY_LR && !plan_has(&world.plan, COMMAND_STRATEGY) &&
+	    going_forward() && is_write(op->io) && op->disk->side == SRC)
+		world_fail("lr: the source is written, and nobody cancelled");
+}
+
+/* The half of a mirrored write that is in flight there, and whose other half is not. */
+static const struct op *
+half_pending(enum side side, uint64_t sector)
+{
+	const struct op *op;
+
+	list_for_each_entry(op, &world.disk[side].inflight, link)
+		if (op->mirrored && !op->twin && sector >= op->io->sector &&
+		    sector - op->io->sector < op->io->count)
+			return op;
+	return NULL;
+}
+
+/* Every valid side has failed a read of it. */
+static bool
+unreadable(uint64_t sector)
+{
+	uint64_t run;
+
+	return !(validity_get(world.map, sector, 1, &run) & ~promise.unreadable[sector]);
+}
+
+void
+promise_done(const struct op *op)
+{
+	const struct disk_io *io = op->io;
+	uint64_t now = history_now();
+
+	/* Of the two halves, the first to be submitted does not count. */
+	if (op->mirrored && !op->twin)
+		promise.pending--;
+	if (!op->err)
+		return;
+	if (io->op == DISK_FLUSH)
+		promise.flush_failed[op->disk->side] = 1 + world.events;
+	for (uint64_t s = io->sector; s < io->sector + io->count && s < world.plan.sectors;
+	     s++) {
+		if (io->op == DISK_READ) {
+			promise.unreadable[s] |= side_bit(op->disk->side);
+			/* A write about may leave it valid on the failed side alone. */
+			if (unreadable(s) || history_writing(s) ||
+			    half_pending(side_other(op->disk->side), s))
+				promise.read_failed[s] = now;
+		} else if (!op->mirrored || (!op->twin && op->twin_failed))
+			promise.write_failed[s] = now;
+	}
+}
+
+void
+promise_lost(enum side side, uint64_t sector, uint64_t old_tag)
+{
+	const struct op *other = half_pending(side_other(side), sector);
+	uint64_t run;
+
+	if (other && !other->err && !plan_stalls(&world.plan))
+		return; /* it will be there */
+	/* The engine may not have heard yet that the other one has failed too. */
+	if (validity_get(world.map, sector, 1, &run) == side_bit(side) ||
+	    promise.flush_failed[side_other(side)] == 1 + world.events)
+		promise.owed = other ? 0 : history_now();
+	else if (!other)
+		return;
+	history_revive(sector, old_tag);
+}
+
+/* --- what the guest is told -------------------------------------------------- */
+
+static bool
+any_flush_failed(void)
+{
+	return promise.flush_failed[SRC] || promise.flush_failed[DST];
+}
+
+static void
+check_error(const struct request *q, int err)
+{
+	const struct guest_io *g = &q->g;
+
+	if (g->op == DISK_FLUSH) {
+		if (!any_flush_failed())
+			world_fail("a flush fails (%s) that no disk failed", strerror(-err));
+		promise.owed = 0;
+		return;
+	}
+	for (uint64_t s = g->sector; s < g->sector + g->count; s++)
+		if (g->op == DISK_READ ? promise.read_failed[s] >= q->issued || unreadable(s)
+				       : promise.write_failed[s] >= q->issued)
+			return;
+	/* A side that was given up, or had to flush, fails a write long after it took it. */
+	if (g->op != DISK_READ && (any_flush_failed() || plan_stalls(&world.plan)))
+		return;
+	world_fail("a %s fails (%s) that a side could have served", op_name(g->op),
+		   strerror(-err));
+}
+
+void
+promise_issue(struct request *q)
+{
+	uint64_t run;
+
+	if (q->g.op != DISK_FLUSH)
+		return;
+	for (uint64_t s = 0; s < world.plan.sectors; s += run) {
+		side_mask sides = validity_get(world.map, s, world.plan.sectors, &run);
+
+		memset(q->valid + s, sides, run);
+	}
+}
+
+/*
+ * Of every sector a side that was valid when the flush was issued, or is now,
+ * must hold stably what was acknowledged before it was issued.
+ */
+static void
+check_flushed(const struct request *q)
+{
+	uint64_t run;
+
+	for (uint64_t s = 0; s < world.plan.sectors; s++) {
+		side_mask sides = q->valid[s] | validity_get(world.map, s, 1, &run);
+		bool stable = false;
+
+		for (enum side side = SRC; side < SIDES; side++)
+			if (sides & side_bit(side))
+				stable |= history_allows(s, world.disk[side].stable[s],
+							 q->issued);
+		if (!stable)
+			world_fail("a flush returns, and sector %" PRIu64
+				   " is not stable on any "
+				   "valid side (%u)",
+				   s, sides);
+	}
+}
+
+void
+promise_answer(const struct request *q, int err)
+{
+	if (err) {
+		check_error(q, err);
+	} else if (q->g.op == DISK_FLUSH) {
+		if (promise.owed && q->issued > promise.owed)
+			world_fail("a flush returns well, and an earlier one had lost the only "
+				   "copy of something");
+		check_flushed(q);
+		promise.flushed = q->issued > promise.flushed ? q->issued : promise.flushed;
+	}
+}
+
+/* --- after every event ------------------------------------------------------- */
+
+static void
+check_state(enum migration_state to)
+{
+#define TO(state) (1u << (state))
+	static const unsigned forward = TO(MIGRATION_COPYING) | TO(MIGRATION_SYNCHRONISED) |
+					TO(MIGRATION_COMPLETING) | TO(MIGRATION_COMPLETED) |
+					TO(MIGRATION_ROLLING_BACK) | TO(MIGRATION_CANCELLED);
+	static const unsigned next[MIGRATION_STATES] = {
+		[MIGRATION_COPYING] = forward,
+		[MIGRATION_SYNCHRONISED] = forward,
+		[MIGRATION_COMPLETING] = forward,
+		[MIGRATION_ROLLING_BACK] = TO(MIGRATION_ROLLING_BACK) | TO(MIGRATION_CANCELLED),
+		[MIGRATION_COMPLETED] = TO(MIGRATION_COMPLETED),
+		[MIGRATION_CANCELLED] = TO(MIGRATION_CANCELLED),
+	};
+
+	if (to == promise.state)
+		return;
+	trace("state: %s", migration_state_name(to));
+	if (!(next[promise.state] & TO(to)))
+		world_fail("state %s follows %s", migration_state_name(to),
+			   migration_state_name(promise.state));
+	promise.state = to;
+}
+
+static void
+check_counters(const struct migration_status *s)
+{
+	for (enum side side = SRC; side < SIDES; side++) {
+		uint64_t(*bytes)[2] = world.disk[side].bytes;
+
+		if (s->guest_written[side] != bytes[WHO_GUEST][1] ||
+		    s->guest_read[side] != bytes[WHO_GUEST][0] ||
+		    s->copier.written[side] != bytes[WHO_COPIER][1])
+			world_fail("side %d was written %" PRIu64
+				   " bytes by the guest and %" PRIu64
+				   " by the copier, and read %" PRIu64
+				   ": the counters say %" PRIu64 ", %" PRIu64 ", %" PRIu64,
+				   side, bytes[WHO_GUEST][1], bytes[WHO_COPIER][1],
+				   bytes[WHO_GUEST][0], s->guest_written[side],
+				   s->copier.written[side], s->guest_read[side]);
+	}
+}
+
+void
+promise_event(void)
+{
+	struct migration_status status;
+	uint64_t lacking = validity_lacking(world.map, DST);
+
+	migration_get_status(&world.m, &status);
+	check_state(status.state);
+	check_counters(&status);
+	if (promise.paused && !world.disk[SRC].inflight_by[WHO_COPIER] &&
+	    !world.disk[DST].inflight_by[WHO_COPIER] && !world.m.copier.active)
+		promise.copier_rested = true;
+	if (promise.plain && going_forward() && row()->write_reaches[REGION_COPIED] & DST_BIT &&
+	    lacking > promise.lacking)
+		world_fail("%s: the destination lacks more than before", row()->name);
+	promise.lacking = lacking;
+}
+
+void
+promise_command(enum command command, uint64_t argument)
+{
+	switch (command) {
+	case COMMAND_PAUSE:
+		promise.paused = !migration_over(&world.m);
+		break;
+	case COMMAND_RESUME:
+		promise.paused = promise.copier_rested = false;
+		break;
+	case COMMAND_CANCEL:
+		if (world.m.state != MIGRATION_ROLLING_BACK)
+			promise.paused = promise.copier_rested = false;
+		break;
+	case COMMAND_RATE:
+		rate_begin(argument);
+		break;
+	default:
+		break;
+	}
+}
+
+/* --- at the end -------------------------------------------------------------- */
+
+/* What is left alone holds what was acknowledged, and a flush has made it stable. */
+void
+promise_end(enum migration_state state)
+{
+	enum side left = state == MIGRATION_COMPLETED ? DST : SRC;
+	const struct sim_disk *d = &world.disk[left];
+	uint64_t now = history_now();
+
+	check_state(state);
+	if (state == MIGRATION_COMPLETED)
+		promise.flushed = now;
+	for (uint64_t s = 0; s < world.plan.sectors; s++) {
+		history_read(s, d->tag[s], now);
+		if (!history_allows(s, d->stable[s], promise.flushed))
+			world_fail("%s, and sector %" PRIu64 " is not stable",
+				   migration_state_name(state), s);
+	}
+	promise.plain = false;
+}
+
+/* The map is what outlives the process: all that it calls valid is the same. */
+void
+promise_close(void)
+{
+	uint64_t now = history_now(), run;
+
+	for (uint64_t s = 0; s < world.plan.sectors; s++) {
+		side_mask sides = validity_get(world.map, s, 1, &run);
+
+		for (enum side side = SRC; side < SIDES; side++)
+			if (sides & side_bit(side))
+				history_read(s, world.disk[side].tag[s], now);
+	}
+	if (promise.pending)
+		world_fail("%u mirrored writes still pend", promise.pending);
+}
+
+void
+promise_init(void)
+{
+	memset(&promise, 0, sizeof(promise));
+	promise.plain = plan_faultless(&world.plan) && !world.plan.resumed &&
+			!plan_has(&world.plan, COMMAND_STRATEGY);
+	promise.fixed_threshold = !plan_has(&world.plan, COMMAND_THRESHOLD);
+	promise.state = world.plan.state;
+	promise.paused = world.plan.paused;
+	promise.lacking = world.plan.sectors;
+	rate_begin(world.plan.rate);
+}

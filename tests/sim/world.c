@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sim.h"
+
+#define LOAD_NS	    (40 * SECOND)  /* then what fails is mended */
+#define DEADLINE_NS (300 * SECOND) /* for what must then come to an end */
+
+#define STILL_EVENTS 50000 /* while time stands still: somebody spins */
+
+struct world world;
+const char *volatile *world_verdict;
+
+struct event {
+	uint64_t ns;
+	uint64_t order; /* of those at one time, first come first served */
+	event_fn *fn;
+	void *arg;
+	uint64_t n;
+};
+
+/* A heap, the earliest first. */
+static struct {
+	struct event *at;
+	size_t count, room;
+	uint64_t order;
+} queue;
+
+static uint64_t phase_ns; /* when the phase began */
+
+void
+world_log(const char *format, ...)
+{
+	va_list args;
+
+	printf("%6" PRIu64 " %12.6f  ", world.events, (double)world.now_ns / SECOND);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+}
+
+void
+world_fail(const char *format, ...)
+{
+	va_list args;
+
+	*world_verdict = format;
+	printf("# seed %" PRIu64 " event %" PRIu64 ": ", world.plan.seed, world.events);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+	fflush(stdout);
+	_exit(EXIT_VIOLATION);
+}
+
+/* --- events ------------------------------------------------------------------ */
+
+static bool
+before(const struct event *a, const struct event *b)
+{
+	return a->ns != b->ns ? a->ns < b->ns : a->order < b->order;
+}
+
+void
+world_at(uint64_t ns, event_fn *fn, void *arg, uint64_t n)
+{
+	struct event event = { ns, queue.order++, fn, arg, n };
+	size_t i = queue.count++;
+
+	if (queue.count > queue.room) {
+		queue.room = queue.room ? queue.room * 2 : 1024;
+		queue.at = realloc(queue.at, queue.room * sizeof(*queue.at));
+		if (!queue.at)
+			abort();
+	}
+	for (; i && before(&event, &queue.at[(i - 1) / 2]); i = (i - 1) / 2)
+		queue.at[i] = queue.at[(i - 1) / 2];
+	queue.at[i] = event;
+}
+
+static struct event
+event_take(void)
+{
+	struct event first = queue.at[0], last = queue.at[--queue.count];
+	size_t i = 0, child;
+
+	while ((child = 2 * i + 1) < queue.count) {
+		if (child + 1 < queue.count && before(&queue.at[child + 1], &queue.at[child]))
+			child++;
+		if (!before(&queue.at[child], &last))
+			break;
+		queue.at[i] = queue.at[child];
+		i = child;
+	}
+	queue.at[i] = last;
+	return first;
+}
+
+/* --- the migration's host ---------------------------------------------------- */
+
+static uint64_t
+host_now_ns(void *ctx)
+{
+	return world.now_ns;
+}
+
+static void
+tick_event(void *arg, uint64_t n)
+{
+	if (world.phase < PHASE_OVER)
+		migration_tick(&world.m);
+}
+
+static void
+host_wake_at(void *ctx, uint64_t ns)
+{
+	world_at(ns > world.now_ns ? ns : world.now_ns, tick_event, NULL, 0);
+}
+
+static void
+host_ended(void *ctx)
+{
+	trace("the migration has ended: %s", migration_state_name(world.m.state));
+	if (world.ended)
+		world_fail("ended twice");
+	world.ended = true;
+	promise_end(world.m.state);
+}
+
+static void
+resume_until_over(void)
+{
+	struct migration_status status;
+
+	migration_get_status(&world.m, &status);
+	if (status.pause != PAUSE_NONE) {
+		promise_command(COMMAND_RESUME, 0);
+		migration_resume(&world.m);
+	}
+	if (world.phase != PHASE_END || migration_over(&world.m))
+		return;
+	if (world.plan.ending == END_COMPLETE)
+		migration_complete(&world.m);
+	else if (world.plan.ending == END_CANCEL) {
+		promise_command(COMMAND_CANCEL, 0);
+		migration_cancel(&world.m);
+	}
+}
+
+static void
+second_event(void *arg, uint64_t n)
+{
+	if (world.phase == PHASE_OVER)
+		return;
+	migration_tick(&world.m);
+	if (world.healed && world.phase < PHASE_CLOSE)
+		resume_until_over();
+	world_at(world.now_ns + SECOND, second_event, NULL, 0);
+}
+
+/* --- the operator ------------------------------------------------------------ */
+
+static int
+command_run(const struct plan_command *c)
+{
+	struct migration *m = &world.m;
+
+	switch (c->command) {
+	case COMMAND_PAUSE:
+		return migration_pause(m);
+	case COMMAND_RESUME:
+		return migration_resume(m);
+	case COMMAND_RATE:
+		return migration_set_rate(m, c->argument);
+	case COMMAND_THRESHOLD:
+		return migration_set_threshold(m, (uint32_t)c->argument);
+	case COMMAND_DEPTH:
+		return migration_set_depth(m, (unsigned)c->argument);
+	case COMMAND_STRATEGY:
+		return migration_set_strategy(m, (enum strategy)c->argument);
+	case COMMAND_AUTO:
+		return migration_set_auto(m, c->argument);
+	case COMMAND_COMPLETE:
+		return migration_complete(m);
+	case COMMAND_CANCEL:
+		return migration_cancel(m);
+	default:
+		abort();
+	}
+}
+
+static void
+operator_act(void)
+{
+	for (unsigned i = 0; i < world.plan.commands; i++) {
+		struct plan_command *c = &world.plan.command[i];
+		int result;
+
+		if (c->dropped || c->at_event != world.events || world.phase >= PHASE_END)
+			continue;
+		trace("operator: %s %" PRIu64, command_name(c->command), c->argument);
+		promise_command(c->command, c->argument);
+		result = command_run(c);
+		if (result)
+			trace("operator: is told %s", strerror(-result));
+		if (result && result != -EBUSY && result != -EALREADY)
+			world_fail("%s answers %d", command_name(c->command), result);
+	}
+}
+
+/* --- from the beginning to the end ------------------------------------------- */
+
+/* What a migration that is resumed finds: any map, and disks that agree with it. */
+static void
+make_contents(struct rng *r)
+{
+	const struct plan *p = &world.plan;
+	unsigned holes = (unsigned)rng_below(r, 100);
+	uint64_t run = 0;
+	bool hole = false;
+	side_mask sides = SRC_BIT;
+
+	for (uint64_t s = 0; s < p->sectors; s++) {
+		uint64_t tag;
+
+		if (!run--) {
+			run = rng_scale(r, 4 * p->chunk) / p->align * p->align + p->align - 1;
+			hole = rng_chance(r, holes);
+			if (p->resumed)
+				sides = (side_mask)rng_range(r, SRC_BIT, BOTH);
+		}
+		tag = hole ? TAG_ZERO : tag_make(WRITER_DISK, s);
+		for (enum side side = SRC; side < SIDES; side++) {
+			struct sim_disk *d = &world.disk[side];
+
+			d->tag[s] = sides & side_bit(side) ? tag : tag_make(WRITER_STALE, s);
+			if (p->pristine && side == DST)
+				d->tag[s] = TAG_ZERO;
+			d->answered[s] = d->stable[s] = d->tag[s];
+		}
+		if (sides != SRC_BIT) {
+			if (validity_reserve(world.map))
+				abort();
+			validity_set(world.map, s, 1, sides);
+			validity_unreserve(world.map);
+		}
+		history_initial(s, tag);
+	}
+}
+
+static void
+world_begin(void)
+{
+	const struct plan *p = &world.plan;
+	struct rng r = p->rng;
+	struct migration_config config = {
+		.disk = { &world.disk[SRC].disk, &world.disk[DST].disk },
+		.strategy = p->strategy,
+		.state = p->state,
+		.chunk = p->chunk,
+		.threshold = p->threshold,
+		.depth = p->depth,
+		.rate = p->rate,
+		.align = p->align,
+		.auto_complete = p->auto_complete,
+		.paused = p->paused,
+		.pristine = p->pristine,
+		.now_ns = host_now_ns,
+		.wake_at = host_wake_at,
+		.ended = host_ended,
+	};
+
+	queue.count = queue.order = 0;
+	world.now_ns = world.events = 0;
+	world.phase = PHASE_LOAD;
+	world.healed = world.ended = false;
+	phase_ns = 0;
+	config.map = world.map = validity_create(p->sectors, SRC_BIT);
+	if (!world.map)
+		abort();
+	history_init();
+	disk_init(SRC);
+	disk_init(DST);
+	make_contents(&r);
+	guest_init();
+	if (migration_init(&world.m, &config))
+		abort();
+	promise_init();
+	world_at(SECOND, second_event, NULL, 0);
+	migration_start(&world.m);
+	guest_start(false);
+}
+
+static void
+enter(enum phase phase)
+{
+	static const char *const names[] = {
+		[PHASE_LOAD] = "load",
+		[PHASE_HEAL] = "everything mended",
+		[PHASE_READ] = "read all",
+		[PHASE_END] = "come to an end",
+		[PHASE_CHECK] = "read all, at the end",
+		[PHASE_CLOSE] = "close",
+		[PHASE_OVER] = "over",
+	};
+
+	trace("--- %s", names[phase]);
+	world.phase = phase;
+	phase_ns = world.now_ns;
+	switch (phase) {
+	case PHASE_HEAL:
+		world.healed = true;
+		disk_heal();
+		promise_command(COMMAND_RATE, 0);
+		migration_set_rate(&world.m, 0);
+		break;
+	case PHASE_READ:
+	case PHASE_CHECK:
+		guest_read_all();
+		break;
+	case PHASE_END:
+		guest_start(true);
+		if (world.plan.ending == END_CLOSE)
+			migration_stop(&world.m);
+		else
+			resume_until_over();
+		break;
+	case PHASE_CLOSE:
+		migration_stop(&world.m);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool
+phase_over(void)
+{
+	switch (world.phase) {
+	case PHASE_LOAD:
+		return guest_done() || world.now_ns > LOAD_NS;
+	case PHASE_END:
+		return guest_done() && (world.ended || world.plan.ending == END_CLOSE);
+	case PHASE_CLOSE:
+		return migration_quiet(&world.m);
+	default:
+		return guest_done();
+	}
+}
+
+static const char *
+waiting_for(void)
+{
+	return guest_done() ? "the migration does not end"
+			    : "a request of the guest is never answered";
+}
+
+void
+world_run(void)
+{
+	unsigned still = 0;
+
+	world_begin();
+	while (world.phase != PHASE_OVER) {
+		if (!queue.count)
+			abort();
+		struct event event = event_take();
+
+		if (event.ns > world.now_ns)
+			still = 0;
+		else if (++still > STILL_EVENTS)
+			world_fail("it spins");
+		world.now_ns = event.ns;
+		world.events++;
+		event.fn(event.arg, event.n);
+		operator_act();
+		promise_event();
+		while (world.phase != PHASE_OVER && phase_over())
+			enter(world.phase + 1);
+		if (world.phase > PHASE_LOAD && world.now_ns - phase_ns > DEADLINE_NS)
+			world_fail("%s (%s)", waiting_for(),
+				   migration_state_name(world.m.state));
+	}
+	history_check_linear();
+	promise_close();
+	/* What is left in the queue concerns nobody any more, but returns its memory. */
+	while (queue.count) {
+		struct event event = event_take();
+
+		event.fn(event.arg, event.n);
+	}
+	migration_release(&world.m);
+}

@@ -16,7 +16,7 @@ begin() { # STRATEGY RATE
 }
 
 finish() { # WHAT
-	ok "$1: synchronises" wait_for state_is synchronised
+	ok "$1: synchronises" wait_for all_copied
 	ok "$1: completes" mig complete --wait
 	guest_goes_on 1
 	ok "$1: the guest saw no error and no wrong data" guest_stop
@@ -57,7 +57,7 @@ mig resume 2>/dev/null # if it has stopped at all
 finish "mirror after a few failed writes"
 
 begin lr 0
-wait_for state_is synchronised
+wait_for all_copied
 faults "fail read EIO"
 ok "lr: reads fail over to the source" nbdcopy "$uri" seen
 ok "lr: and are right" cmp pristine seen
@@ -68,7 +68,7 @@ ok "lr: the destination is the same" cmp pristine dst
 
 begin mirror 0
 guest_start $size
-wait_for state_is synchronised
+wait_for all_copied
 faults "fail flush EIO"
 ok "mirror: a flush is as good as the source's" qemu-io -f raw -c flush "$uri"
 mig complete >/dev/null 2>&1

@@ -43,7 +43,7 @@ done
 for strategy in lr slr mirror; do
 	begin $strategy
 	mig set --rate 0
-	wait_for state_is synchronised
+	wait_for all_copied
 	guest_goes_on 1
 	cancel "$strategy when all is copied"
 done

@@ -47,6 +47,7 @@ is "$(status '.strategy, .threshold, .rate_limit_mib_s, .chunk, .depth, .complet
 	"slr 3 1 65536 2 manual $T/other" "gives them to the migration"
 mig status --watch >watched &
 watcher=$!
+wait_for test -s watched
 mig set --rate 0 --complete auto
 wait $watcher
 is $? 0 "watch ends with the migration"

@@ -94,6 +94,12 @@ at_exit() {
 	[ $failures = 0 ] || say "to repeat: SEED=$SEED $0"
 }
 
+# Synchronised; dirty block tracking, which under load is so for moments only, has
+# at least been through the disk once.
+all_copied() {
+	holds '.state == "synchronised" or (.strategy == "dbt" and .bytes.copied >= .bytes.total)'
+}
+
 # --- a disk and its guest ----------------------------------------------------------------
 #
 # Faults of an image that is opened as fault:$T/faults:PATH; block-fault.c has

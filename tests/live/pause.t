@@ -31,7 +31,7 @@ for strategy in lr slr aio mirror dbt; do
 	ok "$strategy: the disk pauses while the copier runs" tap pause -p "$pid" -m "$minor"
 	ok "$strategy: the disk goes on" tap unpause -p "$pid" -m "$minor"
 
-	ok "$strategy synchronises" wait_for state_is synchronised
+	ok "$strategy synchronises" wait_for all_copied
 	ok "$strategy completes" mig complete --wait
 	ok "$strategy: the guest saw no error and no wrong data" guest_stop
 	stop_disk

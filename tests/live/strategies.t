@@ -16,7 +16,7 @@ move() { # STRATEGY
 	ok "$1 starts" mig start --to "aio:$T/dst" --strategy "$1" --chunk 64K --rate 16 --complete manual
 	nbdcopy "$uri" null: # the guest also reads what it has not written
 	guest_goes_on 1
-	ok "$1 synchronises while the guest writes" wait_for state_is synchronised
+	ok "$1 synchronises while the guest writes" wait_for all_copied
 	guest_goes_on 1
 	mig status --json >"$1.json"
 	ok "$1 completes" mig complete --wait

@@ -14,7 +14,7 @@ for strategy in lr slr aio mirror dbt; do
 	truncate -s $size dst
 	ok "$strategy starts" mig start --to "aio:$T/dst" --strategy $strategy --chunk 64K --rate 4 --complete manual
 	guest_start $size
-	ok "$strategy synchronises" wait_for state_is synchronised
+	ok "$strategy synchronises" wait_for all_copied
 	guest_goes_on 1
 	ok "$strategy completes" mig complete --wait
 	ok "$strategy: the guest saw no error and no wrong data" guest_stop

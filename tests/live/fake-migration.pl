@@ -11,7 +11,9 @@ use IO::Socket::UNIX;
 
 $| = 1;
 my ($path, $script) = @ARGV;
-my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 8) or die "$path: $!";
+# The socket has its name only when it listens: whoever sees it may connect.
+my $listener = IO::Socket::UNIX->new(Local => "$path.new", Listen => 8) or die "$path: $!";
+rename "$path.new", $path or die "$path: $!";
 open(my $answers, '<', $script) or die "$script: $!";
 while (my $peer = $listener->accept) {
 	while (defined(my $request = <$peer>)) {

@@ -23,8 +23,8 @@ tap() { # a tap-ctl that hangs is a failure, not a hung test
 tests=0
 failures=0
 
-say() {
-	printf '# %s\n' "$@"
+say() { # what people should see, also through prove
+	printf '# %s\n' "$@" >&2
 }
 
 verdict() { # 0|other NAME
@@ -34,6 +34,7 @@ verdict() { # 0|other NAME
 	else
 		failures=$((failures + 1))
 		echo "not ok $tests - $2"
+		say "${0##*/} $tests failed: $2"
 		return 1
 	fi
 }

@@ -144,7 +144,8 @@ for my $size (1, 8, 272, 543) {
 	my $request = message($id{PID}, 1);
 	while (length $request) {
 		syswrite $socket, substr $request, 0, $size, '';
-		select undef, undef, undef, 0.001;
+		# Not all: tapdisk waits two seconds for the whole, and machines are busy.
+		select undef, undef, undef, 0.001 if length $request > 512;
 	}
 	answers(answer($socket), 'PID', "a request in pieces of $size bytes is one request");
 }

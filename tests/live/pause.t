@@ -10,7 +10,7 @@ size=$((32 << 20))
 for strategy in lr slr aio mirror dbt; do
 	fresh_disk $size
 	truncate -s $size dst
-	ok "$strategy starts" mig start --to "aio:$T/dst" --strategy $strategy --chunk 64K --rate 8 --complete manual
+	ok "$strategy starts" mig start --to "aio:$T/dst" --strategy $strategy --chunk 64K --rate 4 --complete manual
 	guest_start $size
 	wait_for holds '.bytes.valid > (4 * 1024 * 1024)'
 
@@ -26,6 +26,7 @@ for strategy in lr slr aio mirror dbt; do
 	ok "$strategy: the copier is still paused" wait_for state_is paused
 	guest_goes_on 1
 	ok "$strategy: the copier resumes" mig resume
+	mig set --rate 8
 
 	guest_goes_on 1
 	ok "$strategy: the disk pauses while the copier runs" tap pause -p "$pid" -m "$minor"

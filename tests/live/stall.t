@@ -8,11 +8,11 @@ needs fio jq
 
 size=$((16 << 20))
 
-begin() { # STRATEGY
+begin() { # STRATEGY MIB/S
 	fresh_disk $size
 	truncate -s $size dst
 	faults
-	ok "$1 starts" start_by_hand "fault:$T/faults:$T/dst" "$1" 4
+	ok "$1 starts" start_by_hand "fault:$T/faults:$T/dst" "$1" "$2"
 	guest_start $size
 	guest_goes_on 1
 }
@@ -21,7 +21,7 @@ stalled() {
 	wait_for holds '.reason == "stalled"'
 }
 
-begin aio
+begin aio 4
 faults "stall any"
 ok "aio: the stall is noticed" stalled
 ok "aio: the guest goes on" guest_goes_on 2
@@ -33,7 +33,7 @@ ok "aio: the guest saw no error and no wrong data" guest_stop
 stop_disk
 ok "aio: the destination holds exactly what the guest wrote" disk_is dst
 
-begin mirror
+begin mirror 4
 faults "stall any"
 ok "mirror: cancels while the destination is stalled" mig cancel --wait
 ok "mirror: the disk runs on the source" runs_on "aio:$T/src"
@@ -42,21 +42,26 @@ ok "mirror: the guest saw no error and no wrong data" guest_stop
 stop_disk
 ok "mirror: the source holds exactly what the guest wrote" disk_is src
 
-begin slr
+begin slr 1
+mig pause
 guest_stop
 faults "stall any"
+mig resume
 ok "slr: the stall is noticed" stalled
 ok "slr: the disk pauses while the destination is stalled" tap pause -p "$pid" -m "$minor"
 faults
 ok "slr: and goes on when the destination does" wait_for tap unpause -p "$pid" -m "$minor"
+mig set --rate 0
 ok "slr synchronises" wait_for state_is synchronised
 ok "slr completes" mig complete --wait
 stop_disk
 ok "slr: the destination holds exactly what the guest wrote" disk_is dst
 
-begin dbt
+begin dbt 1
+mig pause
 guest_stop
 faults "stall any"
+mig resume
 ok "dbt: the stall is noticed" stalled
 ok "dbt: the disk closes while the destination is stalled" stop_disk
 ok "dbt: the source holds exactly what the guest wrote" disk_is src

@@ -105,11 +105,18 @@ $(SIM): $(call obj,$(wildcard tests/sim/*.c)) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
 
+# tests/exhaustive: a small migration in every order (docs/exhaustive.md). Its memory.c
+# stands in for pool.c, buffers.c and slots.c.
+EXHAUSTIVE := $(BUILD)/tests/exhaustive/exhaustive.t
+$(EXHAUSTIVE): $(call obj,$(wildcard tests/exhaustive/*.c)) $(BUILD)/libmigrate.a
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
 sim: $(SIM) ## simulate (SEEDS=N FIRST=N JOBS=N; or SEED=N [TRACE=1 DROP=items])
 	@$(SIM) -j $(JOBS) -f $(or $(SEED),$(FIRST),1) -n $(if $(SEED),1,$(or $(SEEDS),20000)) \
 	  $(if $(TRACE),-t) $(if $(DROP),-d $(DROP))
 
-test-programs: all $(UNIT) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk
+test-programs: all $(EXHAUSTIVE) $(UNIT) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk
 
 # Sanitizers write what they find to files, so that a finding in a tapdisk that
 # nobody waits for fails the run too.
@@ -119,7 +126,7 @@ run-tests: test-programs
 	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
-	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),$(wildcard tests/sim/*.t) $(UNIT) $(wildcard tests/live/*.t))
+	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),$(wildcard tests/sim/*.t) $(EXHAUSTIVE) $(UNIT) $(wildcard tests/live/*.t))
 	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
 
 check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)

@@ -53,7 +53,7 @@ ok() { # NAME COMMAND...: the command succeeds
 
 is() { # GOT EXPECTED NAME
 	[ "$1" = "$2" ]
-	verdict $? "$3" || say "got:      $(quote "$1")" "expected: $2"
+	verdict $? "$3" || say "got:      $(quote "$1")" "expected: $(quote "$2")"
 }
 
 like() { # GOT REGEX NAME

@@ -49,28 +49,36 @@ iops() { # randread|randwrite FIO-OPTION...
 		jq '.jobs[0] | .read.iops + .write.iops'
 }
 
-# Each pair is measured there and back again, so that a machine that gets slower
-# or faster meanwhile does so for both.
-measure_requests() {
-	local op at value
-	declare -A uris host_ratio migrate_ratio sum
-	full_image plain
-	full_image source
-	start_disk "aio:$T/plain"
-	uris[aio]=$uri
-	start_disk "aio:$T/source"
-	uris[migrate]=$uri
+# The same disk, as its raw file, through tapdisk, and through a migration that is
+# paused; there and back again, so that a machine that gets slower or faster
+# meanwhile does so for all. Never two files: one may lie on a slower part of the
+# storage.
+idle_migration() {
 	mig start --to "aio:$T/target" --create --strategy dbt --rate 1 --complete manual >/dev/null || die "no migration"
 	mig pause || die "the migration does not pause"
+}
+
+no_migration() {
+	mig cancel --wait >/dev/null || die "the migration is not cancelled"
+	rm -f target target.migrate
+}
+
+measure_requests() {
+	local op at value
+	declare -A host_ratio migrate_ratio sum
+	full_image source
+	start_disk "aio:$T/source"
 	for ((round = 0; round < ROUNDS; round++)); do
 		for op in randread randwrite; do
 			sum=([raw]=0 [aio]=0 [migrate]=0)
 			for at in raw aio migrate migrate aio raw; do
+				[ $at != migrate ] || idle_migration
 				if [ $at = raw ]; then
-					value=$(iops $op --ioengine=libaio --direct=1 --filename=plain)
+					value=$(iops $op --ioengine=libaio --direct=1 --filename=source)
 				else
-					value=$(iops $op --ioengine=nbd --uri="${uris[$at]}")
+					value=$(iops $op --ioengine=nbd --uri="$uri")
 				fi
+				[ $at != migrate ] || no_migration
 				sum[$at]=$(awk -v a="${sum[$at]}" -v b="$value" 'BEGIN { print a + b / 2 }')
 			done
 			host_ratio[$op]+=" $(ratio "${sum[aio]}" "${sum[raw]}")"

@@ -620,6 +620,22 @@ part_cut(struct part *p, uint32_t count)
 	return 0;
 }
 
+/*
+ * A write that has failed, of whose sectors this side holds the only valid copy
+ * although it still owes the write its answer: who reads before that may see the
+ * sectors change once more.
+ */
+static struct part *
+write_owed(const struct part *p, uint64_t run, enum side side)
+{
+	struct part *w;
+
+	list_for_each_entry(w, flight_of(p->engine, p->sector), link)
+		if ((w->lost & side_bit(side)) && overlaps(w->sector, w->count, p->sector, run))
+			return w;
+	return NULL;
+}
+
 static void
 read_route(struct part *p)
 {
@@ -634,6 +650,8 @@ read_route(struct part *p)
 		return;
 	}
 	side = read_choose(p, &run, &wait);
+	if (side >= 0)
+		wait = write_owed(p, run, (enum side)side);
 	if (wait) {
 		hold(p, &wait->waiters);
 		return;

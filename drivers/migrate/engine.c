@@ -45,7 +45,7 @@ struct flush {
 	uint64_t ack_seq;    /* waits for the early writes up to this one */
 	uint64_t seq[SIDES]; /* what a good flush of the side covers */
 	side_mask needed;
-	side_mask tried;
+	side_mask failed;
 	unsigned inflight;
 	int err;
 	struct side_io sio[SIDES];
@@ -727,7 +727,6 @@ flush_submit(struct flush *f, side_mask sides)
 {
 	struct engine *e = f->engine;
 
-	f->tried |= sides;
 	for (enum side s = SRC; s < SIDES; s++)
 		if (sides & side_bit(s)) {
 			f->seq[s] = e->seq;
@@ -754,12 +753,32 @@ flush_failed(struct engine *e, enum side side)
 	e->side[side].flush_errors++;
 	if (e->over)
 		return; /* there is no other side */
-	validity_distrust(e->map, side);
-	e->side[side_other(side)].alone_seq = ++e->seq;
+	if (validity_count(e->map, BOTH)) {
+		struct side_state *other = &e->side[side_other(side)];
+
+		validity_distrust(e->map, side);
+		other->alone_seq = other->heir_seq = ++e->seq;
+	}
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry(w, &e->flight[i], link)
 			if (!w->settled && (w->ok & bit))
 				w->unstable |= bit;
+}
+
+/*
+ * Sides that have become the only one to hold something, by another side's failed
+ * flush, since this flush asked them to make stable what they have.
+ */
+static side_mask
+flush_again(const struct flush *f)
+{
+	const struct side_state *side = f->engine->side;
+	side_mask again = NO_SIDE;
+
+	for (enum side s = SRC; s < SIDES; s++)
+		if (side[s].heir_seq > f->seq[s] && side[s].heir_seq > side[s].flushed_seq)
+			again |= side_bit(s);
+	return again & (side_mask)~f->failed;
 }
 
 static void
@@ -778,12 +797,13 @@ flush_done(struct side_io *sio, int err)
 			e->flush_err = err;
 		if (alone_unflushed(e, side) || (f->needed & side_bit(side)))
 			f->err = f->err ? f->err : err;
+		f->failed |= side_bit(side);
 		flush_failed(e, side);
 	}
 	if (f->inflight)
 		return;
-	if (f->guest && (flush_needed(e) & ~f->tried))
-		flush_submit(f, flush_needed(e) & (side_mask)~f->tried);
+	if (f->guest && flush_again(f))
+		flush_submit(f, flush_again(f));
 	else
 		flush_end(f);
 }
@@ -1011,10 +1031,13 @@ engine_set_threshold(struct engine *e, uint32_t threshold)
 void
 engine_end(struct engine *e, const struct strategy_row *row)
 {
+	struct side_state *gone =
+		&e->side[row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC];
+
 	e->over = true;
 	e->space_low = false;
 	/* What the other side has not made stable concerns nobody any more. */
-	e->side[row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC].alone_seq = 0;
+	gone->alone_seq = gone->heir_seq = 0;
 	engine_set_row(e, row);
 	engine_hold_writes(e, false);
 }

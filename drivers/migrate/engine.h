@@ -106,6 +106,7 @@ struct side_state {
 	uint64_t errors;       /* requests that failed */
 	int last_error;	       /* -errno of the last one */
 	uint64_t alone_seq;    /* the last write that this side alone took */
+	uint64_t heir_seq;     /* when a failed flush of the other last left it all it has */
 	uint64_t flushed_seq;  /* writes up to this one are stable here */
 	uint64_t flush_errors; /* flushes that failed */
 };

@@ -32,7 +32,7 @@ say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: all help deps demo sim check check-asan test-programs run-tests lint lint-format \
+.PHONY: all help deps demo sim check-mutants check check-asan test-programs run-tests lint lint-format \
 	lint-cppcheck lint-clang lint-shell format bench install clean
 
 help: ## list the targets
@@ -116,6 +116,9 @@ sim: $(SIM) ## simulate (SEEDS=N FIRST=N JOBS=N; or SEED=N [TRACE=1 DROP=items])
 	@$(SIM) -j $(JOBS) -f $(or $(SEED),$(FIRST),1) -n $(if $(SEED),1,$(or $(SEEDS),20000)) \
 	  $(if $(TRACE),-t) $(if $(DROP),-d $(DROP))
 
+check-mutants: $(SIM) ## show that the simulator finds each fault of tests/sim/mutants
+	@BUILD=$(abspath $(BUILD)) prove --timer $(PROVE_FLAGS) tests/sim/mutants.t
+
 test-programs: all $(EXHAUSTIVE) $(UNIT) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk
 
 # Sanitizers write what they find to files, so that a finding in a tapdisk that
@@ -126,7 +129,7 @@ run-tests: test-programs
 	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
-	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),$(wildcard tests/sim/*.t) $(EXHAUSTIVE) $(UNIT) $(wildcard tests/live/*.t))
+	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(wildcard tests/live/*.t))
 	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
 
 check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)

@@ -186,7 +186,7 @@ after_stalls(struct sim_disk *d, uint64_t done_ns)
 		if (f->to_ns == FOREVER)
 			return FOREVER;
 		if (done_ns < f->to_ns)
-			done_ns = f->to_ns + rng_below(&d->plan->rng, MS);
+			done_ns = f->to_ns + rng_below(&d->plan->rng, f->drain_ns);
 	}
 	return done_ns;
 }
@@ -340,6 +340,7 @@ begin_flush(struct op *op)
 	if (!op->snapshot)
 		abort();
 	memcpy(op->snapshot, d->answered, bytes);
+	guest_flushes_see();
 }
 
 /* A copier that has read zeroes does not write them from its buffer. */

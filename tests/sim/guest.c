@@ -38,6 +38,14 @@ guest_done(void)
 	       guest.read_next >= world.plan.sectors;
 }
 
+void
+guest_flushes_see(void)
+{
+	for (unsigned i = 0; i < QUEUE_MAX; i++)
+		if (guest.slot[i].busy && guest.slot[i].g.op == DISK_FLUSH)
+			promise_flush_sees(&guest.slot[i]);
+}
+
 static void
 fill(const struct request *q, uint64_t writer)
 {
@@ -119,7 +127,10 @@ issue(struct request *q, enum disk_op op, uint32_t sector, uint32_t count)
 		trace("guest: %s [%u,+%u)", op_name(op), sector, count);
 	q->issued = history_now();
 	q->issued_ns = world.now_ns;
-	promise_issue(q);
+	if (op == DISK_FLUSH) {
+		memset(q->valid, NO_SIDE, sizeof(q->valid));
+		promise_flush_sees(q);
+	}
 	if (op == DISK_WRITE || op == DISK_ZERO)
 		history_write_begins(sector, count, q->writer, op == DISK_ZERO);
 	migration_guest(&world.m, &q->g);

@@ -137,6 +137,14 @@ history_writing(uint64_t sector)
 	return history.sector[sector].writers;
 }
 
+bool
+history_ended(uint64_t sector, uint64_t tag)
+{
+	for_each_value(v, &history.sector[sector]) if (v->tag == tag &&
+						       v->ended != NEVER) return true;
+	return false;
+}
+
 __attribute__((noreturn)) static void
 fail_read(uint64_t sector, uint64_t tag, uint64_t issued, const char *what)
 {

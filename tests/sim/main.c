@@ -2,7 +2,8 @@
 /*
  * sim: runs seeds, looks for one that fails, and shrinks it
  *
- *	sim [-j JOBS] [-f FIRST] [-n SEEDS]	many; one that fails is shrunk
+ *	sim [-j JOBS] [-f FIRST] [-n SEEDS]	many; one that fails is shrunk,
+ *						but for -q
  *	sim -t -f SEED [-d FIRST-LAST,...]	one, with a log of all that happens,
  *						without the plan's items named
  */
@@ -20,6 +21,7 @@
 #include "sim.h"
 
 #define JOBS_MAX 64
+#define HANG_S	 20 /* a run takes milliseconds */
 
 /* What a worker tells of where it is, in memory that outlives it. */
 struct progress {
@@ -79,7 +81,7 @@ run_apart(bool log)
 		if (!log &&
 		    (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)))
 			_exit(2);
-		alarm(20);
+		alarm(HANG_S);
 		world_run();
 		fflush(stdout);
 		_exit(0);
@@ -191,6 +193,7 @@ work(struct progress *p, uint64_t first, uint64_t count, unsigned step)
 {
 	for (uint64_t i = 0; i < count; i += step) {
 		p->seed = first + i;
+		alarm(HANG_S);
 		run(first + i);
 		p->done++;
 	}
@@ -243,7 +246,7 @@ await_workers(unsigned jobs)
 
 /* 0, or 1 if a seed fails. */
 static int
-run_many(unsigned jobs, uint64_t first, uint64_t count)
+run_many(unsigned jobs, uint64_t first, uint64_t count, bool quick)
 {
 	uint64_t began_ns = real_ns(), done = 0, failed;
 	double seconds;
@@ -257,7 +260,8 @@ run_many(unsigned jobs, uint64_t first, uint64_t count)
 	       (double)done / seconds);
 	if (failed == UINT64_MAX)
 		return 0;
-	report(failed);
+	if (!quick)
+		report(failed);
 	return 1;
 }
 
@@ -267,10 +271,10 @@ main(int argc, char **argv)
 	uint64_t first = 1, count = 20000;
 	unsigned jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	const char *dropped = "";
-	bool log = false;
+	bool log = false, quick = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "j:f:n:td:")) != -1) {
+	while ((option = getopt(argc, argv, "j:f:n:td:q")) != -1) {
 		if (option == 'j')
 			jobs = (unsigned)strtoul(optarg, NULL, 0);
 		else if (option == 'f')
@@ -279,6 +283,8 @@ main(int argc, char **argv)
 			count = strtoull(optarg, NULL, 0);
 		else if (option == 't')
 			log = true;
+		else if (option == 'q')
+			quick = true;
 		else if (option == 'd')
 			dropped = optarg;
 		else
@@ -294,5 +300,5 @@ main(int argc, char **argv)
 	}
 	if (!jobs || jobs > JOBS_MAX)
 		jobs = 1;
-	return run_many(jobs, first, count);
+	return run_many(jobs, first, count, quick);
 }

@@ -57,6 +57,7 @@ struct plan_fault {
 	int err;
 	uint64_t from_ns; /* stall: answers nothing until to_ns, perhaps FOREVER */
 	uint64_t to_ns;
+	uint64_t drain_ns; /* ... and what it owes is answered within that time */
 	bool dropped;
 };
 

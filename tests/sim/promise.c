@@ -20,6 +20,7 @@ static struct {
 	uint64_t read_failed[PLAN_SECTORS];  /* history's time: no valid side is left to read */
 	uint64_t write_failed[PLAN_SECTORS]; /* ... or to write */
 	uint64_t flush_failed[SIDES];	     /* the event, from 1 on */
+	uint64_t flush_error;		     /* when the last one failed */
 	uint64_t owed;	  /* since then, an error: of a flush that lost the only copy */
 	uint64_t flushed; /* when the last flush that went well was issued */
 
@@ -29,10 +30,26 @@ static struct {
 	unsigned rate_depth; /* the highest since */
 } promise;
 
-static const struct strategy_row *
-row(void)
+/* The claims, written down a second time: the engine's own table is not believed. */
+static const struct claim {
+	const char *name;
+	enum side prefers;
+	side_mask reaches[REGIONS];
+	bool reads_wait;
+	bool throttled;
+	bool stays_copied; /* what the destination has once, it keeps */
+} claims[STRATEGIES] = {
+	[STRATEGY_LR] = { "lr", DST, { DST_BIT, DST_BIT }, true, false, true },
+	[STRATEGY_SLR] = { "slr", SRC, { SRC_BIT, DST_BIT }, false, false, true },
+	[STRATEGY_AIO] = { "aio", SRC, { SRC_BIT, BOTH }, false, true, true },
+	[STRATEGY_MIRROR] = { "mirror", SRC, { SRC_BIT, BOTH }, false, false, true },
+	[STRATEGY_DBT] = { "dbt", SRC, { SRC_BIT, SRC_BIT }, false, false, false },
+};
+
+static const struct claim *
+claim(void)
 {
-	return strategy_row(world.plan.strategy);
+	return &claims[world.plan.strategy];
 }
 
 static bool
@@ -73,14 +90,13 @@ check_guest_write(const struct op *op)
 {
 	const struct disk_io *io = op->io;
 	enum side side = op->disk->side;
-	side_mask reaches =
-		row()->write_reaches[chunk_copied(io->sector) ? REGION_COPIED
-							      : REGION_TO_BE_COPIED];
+	side_mask reaches = claim()->reaches[chunk_copied(io->sector) ? REGION_COPIED
+								      : REGION_TO_BE_COPIED];
 
 	if (!(reaches & side_bit(side)))
-		world_fail("%s: a write of the %s region goes to side %d", row()->name,
+		world_fail("%s: a write of the %s region goes to side %d", claim()->name,
 			   chunk_copied(io->sector) ? "copied" : "to-be-copied", side);
-	if (op->mirrored && promise.fixed_threshold && row()->mirrored_writes_throttled &&
+	if (op->mirrored && promise.fixed_threshold && claim()->throttled &&
 	    promise.pending > world.plan.threshold + 1)
 		world_fail("%u mirrored writes pend, the threshold is %u", promise.pending,
 			   world.plan.threshold);
@@ -92,7 +108,7 @@ static void
 check_guest_read(const struct op *op)
 {
 	const struct disk_io *io = op->io;
-	enum side side = op->disk->side, prefers = row()->read_prefers;
+	enum side side = op->disk->side, prefers = claim()->prefers;
 	struct op *other;
 	uint64_t run;
 
@@ -100,8 +116,8 @@ check_guest_read(const struct op *op)
 		if (validity_get(world.map, s, io->sector + io->count - s, &run) == BOTH &&
 		    side != prefers)
 			world_fail("%s: a read that both sides could serve goes to side %d",
-				   row()->name, side);
-	for (enum side s = SRC; s < SIDES && row()->reads_wait_for_copy; s++)
+				   claim()->name, side);
+	for (enum side s = SRC; s < SIDES && claim()->reads_wait; s++)
 		list_for_each_entry(other, &world.disk[s].inflight, link)
 			if (other->who == WHO_COPIER && other->io->op != DISK_STATUS &&
 			    other->io->sector / world.plan.chunk ==
@@ -109,7 +125,7 @@ check_guest_read(const struct op *op)
 				world_fail(
 					"%s: a read of a chunk that is being copied does not "
 					"wait",
-					row()->name);
+					claim()->name);
 }
 
 static void
@@ -230,8 +246,10 @@ promise_done(const struct op *op)
 		promise.pending--;
 	if (!op->err)
 		return;
-	if (io->op == DISK_FLUSH)
+	if (io->op == DISK_FLUSH) {
 		promise.flush_failed[op->disk->side] = 1 + world.events;
+		promise.flush_error = now;
+	}
 	for (uint64_t s = io->sector; s < io->sector + io->count && s < world.plan.sectors;
 	     s++) {
 		if (io->op == DISK_READ) {
@@ -257,8 +275,9 @@ promise_lost(enum side side, uint64_t sector, uint64_t old_tag)
 	if (validity_get(world.map, sector, 1, &run) == side_bit(side) ||
 	    promise.flush_failed[side_other(side)] == 1 + world.events)
 		promise.owed = other ? 0 : history_now();
-	else if (!other)
-		return;
+	else if (!other || (world.m.strategy != STRATEGY_AIO &&
+			    !history_ended(sector, world.disk[side].tag[sector])))
+		return; /* a guest that has no answer yet can be told */
 	history_revive(sector, old_tag);
 }
 
@@ -285,6 +304,9 @@ check_error(const struct request *q, int err)
 		if (g->op == DISK_READ ? promise.read_failed[s] >= q->issued || unreadable(s)
 				       : promise.write_failed[s] >= q->issued)
 			return;
+	/* What it was read from may have lost its validity by a flush. */
+	if (g->op == DISK_READ && promise.flush_error >= q->issued)
+		return;
 	/* A side that was given up, or had to flush, fails a write long after it took it. */
 	if (g->op != DISK_READ && (any_flush_failed() || plan_stalls(&world.plan)))
 		return;
@@ -292,31 +314,30 @@ check_error(const struct request *q, int err)
 		   strerror(-err));
 }
 
+/* The sides that are valid now are among those that may hold what it makes stable. */
 void
-promise_issue(struct request *q)
+promise_flush_sees(struct request *q)
 {
 	uint64_t run;
 
-	if (q->g.op != DISK_FLUSH)
-		return;
 	for (uint64_t s = 0; s < world.plan.sectors; s += run) {
 		side_mask sides = validity_get(world.map, s, world.plan.sectors, &run);
 
-		memset(q->valid + s, sides, run);
+		for (uint64_t i = s; i < s + run; i++)
+			q->valid[i] |= sides;
 	}
 }
 
 /*
- * Of every sector a side that was valid when the flush was issued, or is now,
- * must hold stably what was acknowledged before it was issued.
+ * Of every sector a side must hold stably what was acknowledged before the flush
+ * was issued: one that was valid then, or when a disk was flushed, or is now.
  */
 static void
-check_flushed(const struct request *q)
+check_flushed(struct request *q)
 {
-	uint64_t run;
-
+	promise_flush_sees(q);
 	for (uint64_t s = 0; s < world.plan.sectors; s++) {
-		side_mask sides = q->valid[s] | validity_get(world.map, s, 1, &run);
+		side_mask sides = q->valid[s];
 		bool stable = false;
 
 		for (enum side side = SRC; side < SIDES; side++)
@@ -332,7 +353,7 @@ check_flushed(const struct request *q)
 }
 
 void
-promise_answer(const struct request *q, int err)
+promise_answer(struct request *q, int err)
 {
 	if (err) {
 		check_error(q, err);
@@ -403,9 +424,9 @@ promise_event(void)
 	if (promise.paused && !world.disk[SRC].inflight_by[WHO_COPIER] &&
 	    !world.disk[DST].inflight_by[WHO_COPIER] && !world.m.copier.active)
 		promise.copier_rested = true;
-	if (promise.plain && going_forward() && row()->write_reaches[REGION_COPIED] & DST_BIT &&
+	if (promise.plain && going_forward() && claim()->stays_copied &&
 	    lacking > promise.lacking)
-		world_fail("%s: the destination lacks more than before", row()->name);
+		world_fail("%s: the destination lacks more than before", claim()->name);
 	promise.lacking = lacking;
 }
 

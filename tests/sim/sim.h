@@ -98,7 +98,7 @@ struct request {
 	uint64_t issued; /* history's time */
 	uint64_t issued_ns;
 	bool busy;
-	side_mask valid[PLAN_SECTORS]; /* a flush: the map when it was issued */
+	side_mask valid[PLAN_SECTORS]; /* a flush: sides, so far */
 };
 
 void guest_init(void);
@@ -109,6 +109,8 @@ void guest_read_all(void);
 /* All that it was told to issue has been answered. */
 bool guest_done(void);
 bool guest_owns(const void *buf);
+/* Shows the map as it is now to the flushes that are not yet answered. */
+void guest_flushes_see(void);
 
 /* --- what the guest may see (history.c) -------------------------------------- */
 
@@ -124,6 +126,8 @@ void history_read(uint64_t sector, uint64_t tag, uint64_t issued);
 /* Whether tag is the sector's last value acknowledged before that time, or newer. */
 bool history_allows(uint64_t sector, uint64_t tag, uint64_t since);
 bool history_writing(uint64_t sector);
+/* The write of tag has its answer. */
+bool history_ended(uint64_t sector, uint64_t tag);
 /* The sector may have its old value again: a disk lost the only copy, and said so. */
 void history_revive(uint64_t sector, uint64_t tag);
 /* The whole history is that of an atomic register. */
@@ -136,8 +140,8 @@ void promise_submit(const struct op *op);
 void promise_done(const struct op *op);
 void promise_command(enum command command, uint64_t argument);
 void promise_lost(enum side side, uint64_t sector, uint64_t old_tag);
-void promise_issue(struct request *q);
-void promise_answer(const struct request *q, int err);
+void promise_flush_sees(struct request *q);
+void promise_answer(struct request *q, int err);
 void promise_event(void); /* after every event */
 void promise_end(enum migration_state state);
 void promise_close(void);

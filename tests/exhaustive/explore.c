@@ -38,6 +38,7 @@ static const struct scenario scenarios[] = {
 	/* From here on with -l. */
 	{ "AB, read, fault, switch, cancel",	MAY_ALL & ~MAY_COMPLETE,   32, { A, B, R } },
 	{ "AB, read, fault, complete",		MAY_FAIL | MAY_COMPLETE,   32, { A, B, R } },
+	{ "AB, 2 reads, switch, cancel", MAY_SWITCH | MAY_CANCEL, 32, { A, B, R, R } },
 };
 /* clang-format on */
 #define SHORT_SCENARIOS 6u
@@ -205,6 +206,15 @@ static void
 aborted(int signal)
 {
 	fail("aborted");
+}
+
+/* The same addresses in every run, or AddressSanitizer makes each state a new one. */
+const char *__asan_default_options(void);
+
+const char *
+__asan_default_options(void)
+{
+	return "quarantine_size_mb=0:thread_local_quarantine_size_kb=0";
 }
 
 static int

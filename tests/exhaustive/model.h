@@ -56,6 +56,7 @@ struct world {
 	struct disk disk[SIDES];
 	uint64_t held[SIDES][SECTORS]; /* the stamp that fills a sector of a side */
 	struct disk_io *io[IOS_MAX];   /* outstanding, by address */
+	unsigned taken;		       /* the writes that have reached the medium, a bit each */
 	unsigned ios;
 	struct request request[REQUESTS_MAX];
 	unsigned requests;
@@ -76,7 +77,7 @@ extern struct world world;
 enum { INITIAL = 1, STALE, JUNK, OF_REQUEST };
 #define STAMP(whose, sector) ((uint64_t)(whose) << 8 | (sector))
 
-enum kind { SEND, ANSWER, SWITCH, CANCEL, COMPLETE, RESUME, WAIT };
+enum kind { SEND, TAKE, ANSWER, SWITCH, CANCEL, COMPLETE, RESUME, WAIT };
 
 /* How a disk answers. A write that fails leaves the old data, the new or neither. */
 enum outcome { WELL, FAIL_OLD, FAIL_NEW, FAIL_JUNK, FAIL_SPACE };

@@ -33,6 +33,8 @@ disk_submit(struct disk *disk, struct disk_io *io)
 	for (at = world.ios++; at && world.io[at - 1] > io; at--)
 		world.io[at] = world.io[at - 1];
 	world.io[at] = io;
+	/* The bits of those that have moved, move too. */
+	world.taken = (world.taken & ((1u << at) - 1)) | (world.taken >> at << (at + 1));
 }
 
 static void
@@ -80,6 +82,8 @@ disk_answer(unsigned which, enum outcome outcome)
 	for (unsigned i = which; i < world.ios; i++)
 		world.io[i] = world.io[i + 1];
 	world.io[world.ios] = NULL;
+	world.taken =
+		(world.taken & ((1u << which) - 1)) | (world.taken >> (which + 1) << which);
 
 	if (outcome != WELL) {
 		world.faulty = true;
@@ -215,6 +219,27 @@ add(struct move *moves, unsigned *n, enum kind kind, unsigned which, enum outcom
 	moves[(*n)++] = (struct move){ kind, which, outcome };
 }
 
+/*
+ * A write may be done before it is answered. That makes a difference only to a read
+ * that is answered in between, and so only when one is there already.
+ */
+static bool
+may_take(unsigned which)
+{
+	const struct disk_io *w = world.io[which];
+
+	if (w->op != DISK_WRITE || (world.taken & 1u << which))
+		return false;
+	for (unsigned i = 0; i < world.ios; i++) {
+		const struct disk_io *r = world.io[i];
+
+		if (r->op == DISK_READ && r->disk == w->disk &&
+		    r->sector < w->sector + w->count && w->sector < r->sector + r->count)
+			return true;
+	}
+	return false;
+}
+
 static void
 add_answers(struct move *moves, unsigned *n, unsigned which)
 {
@@ -229,6 +254,10 @@ add_answers(struct move *moves, unsigned *n, unsigned which)
 
 	if (io->op == DISK_WRITE && side_of(io) == DST)
 		failing |= 1u << FAIL_SPACE;
+	if (world.taken & 1u << which)
+		failing = 1u << FAIL_NEW;
+	if (may_take(which))
+		add(moves, n, TAKE, which, 0);
 	add(moves, n, ANSWER, which, WELL);
 	for (enum outcome o = FAIL_OLD; o <= FAIL_SPACE; o++)
 		if ((world.scenario->may & MAY_FAIL) && !world.faulty && (failing & 1u << o))
@@ -294,6 +323,10 @@ world_do(const struct move *move)
 	case SEND:
 		guest_send(&world.request[move->which]);
 		break;
+	case TAKE:
+		disk_write(world.io[move->which], WELL);
+		world.taken |= 1u << move->which;
+		break;
 	case ANSWER:
 		disk_answer(move->which, move->outcome);
 		break;
@@ -338,6 +371,9 @@ world_print(const struct move *move)
 	if (move->kind == SEND)
 		printf("#   guest: %s %c, %lu + %u\n", ops[g->op], 'A' + move->which, g->sector,
 		       g->count);
+	else if (move->kind == TAKE)
+		printf("#   %s: has done, not answered, write of %lu + %u\n",
+		       sides[side_of(io)], io->sector, io->count);
 	else if (move->kind == ANSWER)
 		printf("#   %s: %s of %lu + %u%s\n", sides[side_of(io)], ops[io->op],
 		       io->op == DISK_FLUSH ? 0 : io->sector,

@@ -484,25 +484,61 @@ no_memory:
 
 /* --- reads ---------------------------------------------------------------- */
 
+/* The side that serves a read where sides are valid, for this part. */
+static int
+read_side(const struct part *p, side_mask sides)
+{
+	enum side preferred = p->engine->row->read_prefers;
+	side_mask can = sides & (side_mask)~p->avoid;
+
+	if (can == BOTH && p->engine->side[preferred].stalled)
+		preferred = side_other(preferred);
+	if (can & side_bit(preferred))
+		return preferred;
+	return can ? (int)side_other(preferred) : -1;
+}
+
+/* The unsettled write of that sector, or NULL; cuts *run to where that is so. */
+static const struct part *
+write_at(const struct engine *e, uint64_t sector, uint64_t *run)
+{
+	const struct part *w, *found = NULL;
+	uint64_t until;
+
+	list_for_each_entry(w, flight_of(e, sector), link) {
+		if (w->settled || !overlaps(w->sector, w->count, sector, *run))
+			continue;
+		if (w->sector <= sector)
+			found = w;
+		until = w->sector <= sector ? w->sector + w->count : w->sector;
+		if (until - sector < *run)
+			*run = until - sector;
+	}
+	return found;
+}
+
 /*
  * Whether what a side has answered may be told. While the read was in flight a
- * write may have left the other side alone valid, and a later one, still in
- * flight, may have reached this side already: the next read, of the other side,
- * would return something older.
+ * write may have reached this side, and be in flight still, while the next read
+ * goes to the other side, and would return something older: because that alone
+ * has become valid meanwhile, or because a switch has made it the preferred one.
  */
 static bool
 read_stands(const struct part *p, enum side side)
 {
 	const struct engine *e = p->engine;
-	struct part *w;
+	uint64_t end = p->sector + p->count;
+	uint64_t run;
 
-	if (validity_all(e->map, p->sector, p->count, side))
-		return true;
-	list_for_each_entry(w, flight_of(e, p->sector), link)
-		if (!w->settled && (stable_on(w) & side_bit(side)) &&
-		    overlaps(w->sector, w->count, p->sector, p->count))
-			return true;
-	return false;
+	for (uint64_t s = p->sector; s < end; s += run) {
+		side_mask sides = validity_get(e->map, s, end - s, &run);
+		const struct part *w = write_at(e, s, &run);
+
+		if (read_side(p, sides) != (int)side &&
+		    !((w ? stable_on(w) : sides) & side_bit(side)))
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -531,20 +567,6 @@ read_done(struct side_io *sio, int err)
 	}
 	part_answer(p, 0);
 	part_free(p);
-}
-
-/* The side that serves a read where sides are valid, for this part. */
-static int
-read_side(const struct part *p, side_mask sides)
-{
-	enum side preferred = p->engine->row->read_prefers;
-	side_mask can = sides & (side_mask)~p->avoid;
-
-	if (can == BOTH && p->engine->side[preferred].stalled)
-		preferred = side_other(preferred);
-	if (can & side_bit(preferred))
-		return preferred;
-	return can ? (int)side_other(preferred) : -1;
 }
 
 /*

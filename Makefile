@@ -32,7 +32,7 @@ say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: all help deps demo sim check-mutants check check-asan test-programs run-tests lint lint-format \
+.PHONY: all help deps demo sim sim-coverage check-mutants check check-asan test-programs run-tests lint lint-format \
 	lint-cppcheck lint-clang lint-shell format bench install clean
 
 help: ## list the targets
@@ -115,6 +115,16 @@ $(EXHAUSTIVE): $(call obj,$(wildcard tests/exhaustive/*.c)) $(BUILD)/libmigrate.
 sim: $(SIM) ## simulate (SEEDS=N FIRST=N JOBS=N; or SEED=N [TRACE=1 DROP=items])
 	@$(SIM) -j $(JOBS) -f $(or $(SEED),$(FIRST),1) -n $(if $(SEED),1,$(or $(SEEDS),20000)) \
 	  $(if $(TRACE),-t) $(if $(DROP),-d $(DROP))
+
+coverage = $(patsubst $(BUILD)/%,$(BUILD)/coverage/%,$(1))
+sim-coverage: ## show which lines of the engine the simulator does not reach
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/coverage CFLAGS="-O0 -g" \
+	  SANITIZE=--coverage $(BUILD)/coverage/tests/sim/sim
+	@find $(BUILD)/coverage -name '*.gcda' -delete
+	@$(BUILD)/coverage/tests/sim/sim -j $(JOBS) -n $(or $(SEEDS),20000)
+	@gcov -n -b $(call coverage,$(ENGINE_OBJ)) | grep -A3 "^File 'drivers/migrate/.*c'"
+	@gcov -t $(call coverage,$(ENGINE_OBJ)) | \
+	  awk -F: '/:Source:/ { file = $$4 } /#####/ && file ~ /migrate.*c$$/ { print file ":" $$2 ":" $$3 }'
 
 check-mutants: $(SIM) ## show that the simulator finds each fault of tests/sim/mutants
 	@BUILD=$(abspath $(BUILD)) prove --timer $(PROVE_FLAGS) tests/sim/mutants.t

@@ -788,8 +788,8 @@ flush_failed(struct engine *e, enum side side)
 }
 
 /*
- * Sides that have become the only one to hold something, by another side's failed
- * flush, since this flush asked them to make stable what they have.
+ * Sides that hold something alone and were not asked by this flush, and those that
+ * were, but inherit from the other side's failed flush what they got since.
  */
 static side_mask
 flush_again(const struct flush *f)
@@ -798,7 +798,9 @@ flush_again(const struct flush *f)
 	side_mask again = NO_SIDE;
 
 	for (enum side s = SRC; s < SIDES; s++)
-		if (side[s].heir_seq > f->seq[s] && side[s].heir_seq > side[s].flushed_seq)
+		if (f->seq[s] ? side[s].heir_seq > f->seq[s] &&
+					side[s].heir_seq > side[s].flushed_seq
+			      : alone_unflushed(f->engine, s))
 			again |= side_bit(s);
 	return again & (side_mask)~f->failed;
 }

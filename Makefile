@@ -146,7 +146,7 @@ check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for 
 	@$(MAKE) --no-print-directory -j$(JOBS) run-tests
 
 check-asan: deps ## the same under AddressSanitizer and UBSan
-	@SIM_SEEDS=$${SIM_SEEDS:-2000} \
+	@SIM_SEEDS=$${SIM_SEEDS:-2000} EXHAUSTIVE_SCENARIOS=$${EXHAUSTIVE_SCENARIOS:-3} \
 	$(MAKE) --no-print-directory -j$(JOBS) run-tests BUILD=$(BUILD)/asan CFLAGS="-O1 -g" \
 	SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 

@@ -41,6 +41,9 @@ struct driver_data {
 	struct migrate *migrate;
 };
 
+/* Closed, while a disk still owes them answers. */
+static struct list_head lingering = { &lingering, &lingering };
+
 /* --- the guest's requests --------------------------------------------------- */
 
 static void
@@ -341,6 +344,7 @@ migrate_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *en
 
 	if (!m)
 		return err;
+	INIT_LIST_HEAD(&m->link);
 	pool_init(&m->guests, sizeof(struct guest));
 	m->driver = driver;
 	m->path = strdup(name);
@@ -402,6 +406,7 @@ hand_over(struct migrate *m)
 static void
 bury(struct migrate *m)
 {
+	list_del(&m->link);
 	close_events(m);
 	migration_release(&m->migration);
 	close_disks(m);
@@ -445,6 +450,7 @@ only_stalled(const struct migrate *m)
 static void
 linger(struct migrate *m)
 {
+	list_add_tail(&m->link, &lingering);
 	tapdisk_server_event_set_timeout(m->tick, TV_USECS(LINGER_USECS));
 	for (enum side side = SRC; side < SIDES; side++) {
 		if (!m->migration.engine.side[side].inflight)

@@ -26,9 +26,10 @@
  * side that has stalled keeps its buffers until it answers.
  */
 struct migrate {
-	td_driver_t *driver; /* NULL once that is closed */
-	char *path;	     /* of the state file */
-	json_t *settings;    /* its first line */
+	td_driver_t *driver;   /* NULL once that is closed */
+	struct list_head link; /* among those that linger */
+	char *path;	       /* of the state file */
+	json_t *settings;      /* its first line */
 	struct image_disk disk[SIDES];
 	struct migration migration;
 	struct migrate_control *control;

@@ -91,8 +91,6 @@ guest_answer(struct engine *e, struct guest_io *g, int err)
 		g->err = err;
 	if (--g->parts)
 		return;
-	if (g->err)
-		e->counters.guest_errors++;
 	g->done(g, g->err);
 }
 
@@ -161,10 +159,8 @@ side_heard(struct engine *e, struct side_io *sio)
 		s->stalled = false;
 		wake(e, &e->held[HELD_SIDE]);
 	}
-	if (err && !(sio->io.op == DISK_STATUS && err == -EOPNOTSUPP)) {
+	if (err && !(sio->io.op == DISK_STATUS && err == -EOPNOTSUPP))
 		s->errors++;
-		s->last_error = err;
-	}
 }
 
 static void

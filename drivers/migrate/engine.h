@@ -104,7 +104,6 @@ struct side_state {
 	uint64_t heard_ns;     /* when it last answered, or last stopped being idle */
 	bool stalled;	       /* silent for STALL_NS with something in flight */
 	uint64_t errors;       /* requests that failed */
-	int last_error;	       /* -errno of the last one */
 	uint64_t alone_seq;    /* the last write that this side alone took */
 	uint64_t heir_seq;     /* when a failed flush of the other last left it all it has */
 	uint64_t flushed_seq;  /* writes up to this one are stable here */
@@ -115,7 +114,6 @@ struct engine_counters {
 	uint64_t written[SIDES]; /* bytes, guest's writes and zeroes */
 	uint64_t read[SIDES];	 /* bytes, guest's reads */
 	uint64_t delayed_writes; /* writes that the throttle ever held */
-	uint64_t guest_errors;	 /* requests answered with an error */
 };
 
 struct engine {

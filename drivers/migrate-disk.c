@@ -289,16 +289,13 @@ image_disk_close(struct image_disk *d)
 	close_sync(d);
 	pool_release(&d->requests);
 	pool_release(&d->retries);
-	if (d->image)
+	if (!d->handed_over)
 		tapdisk_image_close(d->image);
 	d->image = NULL;
 }
 
-td_image_t *
+void
 image_disk_hand_over(struct image_disk *d)
 {
-	td_image_t *image = d->image;
-
-	d->image = NULL;
-	return image;
+	d->handed_over = true;
 }

@@ -24,6 +24,7 @@ struct image_disk {
 	struct pool retries;
 	struct list_head busy; /* pieces to be submitted again */
 	int32_t retry_event;   /* its timeout is set while there are any */
+	bool handed_over; /* closing the image is somebody else's business */
 	bool closed;
 #ifndef TAPDISK_EXTENDED
 	int sync_fd;
@@ -42,7 +43,10 @@ int image_disk_open(struct image_disk *d, const char *name, td_flag_t flags);
  */
 void image_disk_close(struct image_disk *d);
 
-/* The image is somebody else's from now on. */
-td_image_t *image_disk_hand_over(struct image_disk *d);
+/*
+ * The image is somebody else's, who keeps it open until the disk is closed: what
+ * is in flight elsewhere may yet be sent here.
+ */
+void image_disk_hand_over(struct image_disk *d);
 
 #endif

@@ -346,6 +346,9 @@ write_done(struct side_io *sio, int err)
 
 	p->answered |= bit;
 	if (p->lost & bit) {
+		/* What has come so late was not there for the flushes before it. */
+		if (!p->engine->over)
+			p->engine->side[sio->side].alone_seq = ++p->engine->seq;
 		p->lost &= (side_mask)~bit;
 		if (!p->lost && p->settled)
 			write_end(p);

@@ -350,6 +350,7 @@ write_done(struct side_io *sio, int err)
 		if (!p->engine->over)
 			p->engine->side[sio->side].alone_seq = ++p->engine->seq;
 		p->lost &= (side_mask)~bit;
+		p->engine->side[sio->side].owed--;
 		if (!p->lost && p->settled)
 			write_end(p);
 		return;
@@ -1085,6 +1086,7 @@ lose_side(struct engine *e, enum side side)
 			if (w->settled || w->issued != BOTH || (w->answered & bit))
 				continue;
 			w->lost |= bit;
+			e->side[side].owed++;
 			if (!w->err)
 				w->err = -ETIMEDOUT;
 			write_progress(w);

@@ -104,6 +104,7 @@ struct side_state {
 	uint64_t heard_ns;     /* when it last answered, or last stopped being idle */
 	bool stalled;	       /* silent for STALL_NS with something in flight */
 	uint64_t errors;       /* requests that failed */
+	unsigned owed;	       /* writes lost in a stall and not answered since */
 	uint64_t alone_seq;    /* the last write that this side alone took */
 	uint64_t heir_seq;     /* when a failed flush of the other last left it all it has */
 	uint64_t flushed_seq;  /* writes up to this one are stable here */

@@ -106,10 +106,11 @@ end(struct migration *m, enum migration_state state, enum side side)
 /* --- completing ----------------------------------------------------------- */
 
 /*
- * Whether to hold the guest's writes and finish. A strategy that mirrors, or
- * that writes to the destination, only waits until nothing is lacking. Dirty
- * block tracking may never get there: it is forced when little is left, or when
- * another pass would leave no less.
+ * Whether to hold the guest's writes and finish. Not while the destination owes
+ * answers to writes that were lost in a stall: nobody would know of them once it
+ * is handed over. A strategy that mirrors, or that writes to the destination,
+ * only waits until nothing is lacking. Dirty block tracking may never get there:
+ * it is forced when little is left, or when another pass would leave no less.
  */
 static bool
 may_converge(const struct migration *m)
@@ -117,6 +118,8 @@ may_converge(const struct migration *m)
 	const struct copier *c = &m->copier;
 	uint64_t left = lacking(m, DST);
 
+	if (m->engine.side[DST].owed)
+		return false;
 	if (!left)
 		return true;
 	if (m->engine.row->write_reaches[REGION_COPIED] & DST_BIT)
@@ -226,7 +229,7 @@ pump_rolling_back(struct migration *m)
 		if (c->to == SRC)
 			copier_pump(c);
 	} else if ((!c->active || m->engine.side[DST].stalled) && !m->source_flushing &&
-		   !m->error) {
+		   !m->engine.side[SRC].owed && !m->error) {
 		/* Of a destination that does not answer nothing is needed any more. */
 		m->source_flushing = true;
 		engine_flush_side(&m->engine, SRC, rollback_flushed, m);

@@ -46,7 +46,7 @@ ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
 TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
-SHARED_OBJ  := $(call obj,drivers/migrate-state.c)
+SHARED_OBJ  := $(call obj,drivers/migrate-state.c drivers/image-identity.c drivers/image-mark.c)
 TAPDISK_LIBS := -laio -ljansson -lpthread
 
 all: $(BUILD)/tapdisk $(BUILD)/tap-ctl ## build tapdisk and tap-ctl

@@ -17,12 +17,11 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "image-mark.h"
 #include "migrate-commands.h"
 #include "migrate-follow.h"
 #include "migrate-state.h"
 
-#define STATE_DIR     "/var/lib/tapmigrate"
-#define STATE_DIR_ENV "TAPMIGRATE_STATE_DIR"
 #define STATE_SUFFIX  ".migrate"
 #define PAUSE_SECONDS 60
 #define CHUNK_MIN     (64u << 10)
@@ -160,8 +159,7 @@ static int
 choose_state_file(struct start *s, bool device)
 {
 	static const char type[] = MIGRATE_TYPE ":";
-	const char *dir = getenv(STATE_DIR_ENV);
-	int n;
+	int err, n;
 
 	if (s->state_option) {
 		n = snprintf(s->params, sizeof(s->params), "%s%s", type, s->state_option);
@@ -169,11 +167,11 @@ choose_state_file(struct start *s, bool device)
 		n = snprintf(s->params, sizeof(s->params), "%s%s" STATE_SUFFIX, type,
 			     s->destination);
 	} else {
-		dir = dir && *dir ? dir : STATE_DIR;
-		if (mkdir(dir, 0700) && errno != EEXIST)
-			return tap_ctl_fail(-errno, "cannot make %s", dir);
-		n = snprintf(s->params, sizeof(s->params), "%s%s%s" STATE_SUFFIX, type, dir,
-			     strrchr(s->destination, '/'));
+		err = image_mark_make_state_dir();
+		if (err)
+			return tap_ctl_fail(err, "cannot make %s", image_mark_state_dir());
+		n = snprintf(s->params, sizeof(s->params), "%s%s%s" STATE_SUFFIX, type,
+			     image_mark_state_dir(), strrchr(s->destination, '/'));
 	}
 	s->state_file = s->params + strlen(type);
 	if ((size_t)n >= sizeof(s->params))

@@ -208,14 +208,16 @@ copy_read(struct copy *copy, uint64_t sector, uint64_t count)
 }
 
 /*
- * The destination was made for this migration, and what it lacks ahead of the
- * cursor's first pass has never been written: it reads as zeroes already. Any
- * error, switch or second pass ends that certainty.
+ * The destination was made for this migration, and what it lacks where the copier
+ * comes for the first time has never been written: it reads as zeroes already. Any
+ * error or switch ends that certainty.
  */
 static bool
-known_zero(const struct copier *c)
+known_zero(const struct copy *copy)
 {
-	return c->pristine && c->to == DST && !c->pass && !c->engine->side[DST].errors;
+	const struct copier *c = copy->copier;
+
+	return c->pristine && copy->first_visit && !c->engine->side[DST].errors;
 }
 
 /* The sectors lacking at the start of [sector, + count) read as zeroes. */
@@ -227,7 +229,7 @@ copy_zero(struct copy *copy, uint64_t sector, uint64_t count)
 	copy->sio.io.sector = sector;
 	copy->sio.io.count = (uint32_t)count;
 	copy->sio.io.buf = NULL;
-	if (!known_zero(c)) {
+	if (!known_zero(copy)) {
 		copy_write(copy, DISK_ZERO);
 		return;
 	}

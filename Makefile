@@ -32,7 +32,8 @@ say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: all help deps demo sim sim-coverage check-mutants check check-asan test-programs run-tests lint lint-format \
+.PHONY: all help deps demo sim sim-coverage check-mutants check check-asan fuzz fuzzers test-programs run-tests \
+	lint lint-format \
 	lint-cppcheck lint-clang lint-shell format bench install clean
 
 help: ## list the targets
@@ -73,7 +74,7 @@ $(BUILD)/obj/%.o: %.c Makefile
 links = $(addprefix $(BUILD)/obj/,$(shell sed -n 's|^/\* links: \(.*\) \*/$$|\1|p' $(1)))
 define link_test
 @mkdir -p $(@D)
-$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lnbd $(TAPDISK_LIBS)
+$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(1) -lcmocka -lnbd $(TAPDISK_LIBS)
 endef
 
 # tests/unit/test-x.c: a program that speaks TAP.
@@ -112,6 +113,30 @@ $(EXHAUSTIVE): $(call obj,$(wildcard tests/exhaustive/*.c)) $(BUILD)/libmigrate.
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
 
+# tests/fuzz/fuzz-x.c: untrusted bytes (docs/fuzzing.md). x.t runs the corpus, by any
+# compiler; x is the fuzzer, by clang and its sanitizers.
+FUZZ   := $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
+REPLAY := $(FUZZ:%=$(BUILD)/tests/fuzz/%.t)
+FUZZER := $(FUZZ:%=$(BUILD)/tests/fuzz/%)
+$(REPLAY): $(BUILD)/tests/fuzz/%.t: $(BUILD)/obj/tests/fuzz/fuzz-%.o \
+		$$(call links,tests/fuzz/fuzz-%.c) $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libmigrate.a
+	$(link_test)
+
+$(FUZZER): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz-%.o \
+		$$(call links,tests/fuzz/fuzz-%.c) $(BUILD)/libmigrate.a
+	$(call link_test,-fsanitize=fuzzer)
+
+fuzzers: $(FUZZER)
+
+fuzz: PACKAGES += libclang-rt-dev
+fuzz: deps ## fuzz what reads untrusted bytes (FUZZ=names FUZZ_SECONDS=60 each)
+	@if echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	  clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null; then \
+	  $(MAKE) --no-print-directory -j$(JOBS) fuzzers BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" \
+	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" && \
+	  BUILD=$(abspath $(BUILD))/fuzz tests/fuzz/fuzz.sh $(FUZZ); \
+	else echo "make fuzz: skipped: clang cannot link libFuzzer here"; fi
+
 sim: $(SIM) ## simulate (SEEDS=N FIRST=N JOBS=N; or SEED=N [TRACE=1 DROP=items])
 	@$(SIM) -j $(JOBS) -f $(or $(SEED),$(FIRST),1) -n $(if $(SEED),1,$(or $(SEEDS),20000)) \
 	  $(if $(TRACE),-t) $(if $(DROP),-d $(DROP))
@@ -129,7 +154,7 @@ sim-coverage: ## show which lines of the engine the simulator does not reach
 check-mutants: $(SIM) ## show that the simulator finds each fault of tests/sim/mutants
 	@BUILD=$(abspath $(BUILD)) prove --timer $(PROVE_FLAGS) tests/sim/mutants.t
 
-test-programs: all $(EXHAUSTIVE) $(UNIT) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk
+test-programs: all $(EXHAUSTIVE) $(UNIT) $(REPLAY) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk
 
 # Sanitizers write what they find to files, so that a finding in a tapdisk that
 # nobody waits for fails the run too.
@@ -139,7 +164,7 @@ run-tests: test-programs
 	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
-	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(wildcard tests/live/*.t))
+	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(REPLAY) $(wildcard tests/live/*.t))
 	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
 
 check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)

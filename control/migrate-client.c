@@ -166,13 +166,13 @@ read_line(struct migrate_client *client, int64_t deadline, json_t **object)
 static int
 take_status(struct migrate_client *client, json_t *answer, json_t **status)
 {
+	json_t *object = json_object_get(answer, "status");
 	const char *message = "it does not say why";
 	int number = EPROTO;
 
 	client->ended = json_is_true(json_object_get(answer, "final"));
-	*status = json_object_get(answer, "status");
-	if (json_is_object(*status)) {
-		json_incref(*status);
+	if (json_is_object(object)) {
+		*status = json_incref(object);
 		return 0;
 	}
 	json_unpack(answer, "{s:{s:i, s:s}}", "error", "errno", &number, "message", &message);

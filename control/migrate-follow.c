@@ -7,10 +7,11 @@
 
 #include "migrate-follow.h"
 
-#define POLL_MS	  200
-#define LINE_MS	  5000 /* between lines that say the same percentage */
-#define BAR_WIDTH 30
-#define GO_ON	  MIGRATE_GO_ON
+#define POLL_MS	   200
+#define LINE_MS	   5000 /* between lines that say the same percentage */
+#define BAR_WIDTH  30
+#define NUMBER_MAX 0x1p53 /* larger ones are not counted exactly, and may not fit a long */
+#define GO_ON	   MIGRATE_GO_ON
 
 /*
  * What a state means to somebody with a goal, GO_ON, 0 or -errno; and if it is the
@@ -58,10 +59,13 @@ text_of(const json_t *status, const char *key)
 	return text ? text : "";
 }
 
+/* Bounded, whatever the tapdisk says: a negative number is 0. */
 static double
 number_of(const json_t *status, const char *key)
 {
-	return json_number_value(json_object_get(status, key));
+	double n = json_number_value(json_object_get(status, key));
+
+	return n < 0 ? 0 : n > NUMBER_MAX ? NUMBER_MAX : n;
 }
 
 /* The value at status.outer.key, a count of bytes, for people. */
@@ -84,10 +88,9 @@ bytes_of(const json_t *status, const char *outer, const char *key, char text[16]
 static const char *
 time_of(const json_t *status, const char *key, const char *what, char text[48])
 {
-	const json_t *value = json_object_get(status, key);
-	long s = (long)json_number_value(value);
+	long s = (long)number_of(status, key);
 
-	if (!json_is_number(value))
+	if (!json_is_number(json_object_get(status, key)))
 		return "";
 	if (s >= 3600)
 		snprintf(text, 48, "%ld:%02ld:%02ld%s", s / 3600, s / 60 % 60, s % 60, what);

@@ -1083,7 +1083,7 @@ lose_side(struct engine *e, enum side side)
 
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry_safe(w, next, &e->flight[i], link) {
-			if (w->settled || w->issued != BOTH || (w->answered & bit))
+			if (w->settled || w->issued != BOTH || ((w->answered | w->lost) & bit))
 				continue;
 			w->lost |= bit;
 			e->side[side].owed++;

@@ -15,6 +15,7 @@ struct part {
 	struct list_head early;	  /* in engine.early if flushes wait for it, until settled */
 	struct engine *engine;
 	struct guest_io *guest; /* NULL once answered */
+	uint64_t number;	/* in the order of arrival */
 	enum disk_op op;
 	bool no_hole;
 	bool ack_first; /* acknowledged at the first success */
@@ -66,20 +67,27 @@ flight_of(const struct engine *e, uint64_t sector)
 	return &e->flight[sector / e->chunk % FLIGHT_BUCKETS];
 }
 
+/* First come, first served, wherever it has waited meanwhile. */
 static void
 hold(struct part *p, struct list_head *where)
 {
-	list_add_tail(&p->link, where);
+	struct list_head *before = where->prev;
+
+	while (before != where && list_entry(before, struct part, link)->number > p->number)
+		before = before->prev;
+	list_add(&p->link, before);
 }
 
-/* What held these has changed: they are routed again, in their order. */
+/* What held these has changed: they are routed again, before all that came later. */
 static void
 wake(struct engine *e, struct list_head *held)
 {
 	struct part *p, *next;
 
-	list_for_each_entry_safe(p, next, held, link)
-		list_move_tail(&p->link, &e->incoming);
+	list_for_each_entry_safe(p, next, held, link) {
+		list_del(&p->link);
+		hold(p, &e->incoming);
+	}
 }
 
 /* --- answering the guest -------------------------------------------------- */
@@ -362,16 +370,24 @@ write_done(struct side_io *sio, int err)
 	write_progress(p);
 }
 
-/* A write in flight that [p] would collide with on one of sides, or NULL. */
+/*
+ * A write in flight that p would collide with on one of sides, or that is waited for
+ * by an earlier write which p overlaps; or NULL.
+ */
 static struct part *
 write_in_the_way(const struct part *p, side_mask sides)
 {
-	struct part *w;
+	struct part *w, *q;
 
-	list_for_each_entry(w, flight_of(p->engine, p->sector), link)
+	list_for_each_entry(w, flight_of(p->engine, p->sector), link) {
 		if (overlaps(w->sector, w->count, p->sector, p->count) &&
 		    (!w->settled || (w->lost & sides)))
 			return w;
+		list_for_each_entry(q, &w->waiters, link)
+			if (q->op != DISK_READ && q->number < p->number &&
+			    overlaps(q->sector, q->count, p->sector, p->count))
+				return w;
+	}
 	return NULL;
 }
 
@@ -628,6 +644,7 @@ part_cut(struct part *p, uint32_t count)
 	*rest = (struct part){
 		.engine = p->engine,
 		.guest = p->guest,
+		.number = p->number,
 		.op = p->op,
 		.sector = p->sector + count,
 		.count = p->count - count,
@@ -780,6 +797,8 @@ flush_failed(struct engine *e, enum side side)
 
 		validity_distrust(e->map, side);
 		other->alone_seq = other->heir_seq = ++e->seq;
+		/* What was copied is to be copied again: its writes are not mirrored now. */
+		wake(e, &e->held[HELD_THROTTLE]);
 	}
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry(w, &e->flight[i], link)
@@ -945,6 +964,7 @@ guest_split(struct engine *e, struct guest_io *g)
 		}
 		p->engine = e;
 		p->guest = g;
+		p->number = ++e->arrivals;
 		p->op = g->op;
 		p->no_hole = g->no_hole;
 		p->sector = sector;

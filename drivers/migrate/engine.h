@@ -11,6 +11,12 @@
  *  - Validity changes when a write completes, never when it is issued.
  *  - At most one write in flight on any sector, and none where the copier has
  *    closed the chunk. Reads never hold anything up.
+ *  - First come, first served: writes of the same sectors are done in the order
+ *    in which they came (but for one that has found no space), wherever they wait.
+ *  - Nobody starves. A part waits for one copy at most, of its own chunk (one more
+ *    for each earlier write that it must let go first); the copier waits for the
+ *    writes that were in flight when it closed the chunk. What holds writes for the
+ *    whole disk's sake is enum held.
  *  - A mirrored write is written from the engine's own copy of its data: the
  *    guest's buffer is the guest's again once it has its answer.
  *  - Errors stick: a request answers with the first error of its parts.
@@ -133,6 +139,7 @@ struct engine {
 	bool hold_writes;
 	unsigned writes;   /* in flight, without those that only a lost side owes */
 	unsigned pending;  /* mirrored writes not yet answered by both */
+	uint64_t arrivals; /* parts of the guest's requests, so far */
 	uint64_t seq;	   /* of the last write that settled */
 	uint64_t both_seq; /* the last write that both sides took */
 	uint64_t ack_seq;  /* of the last write that flushes wait for */

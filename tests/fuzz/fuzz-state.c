@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* links: tests/fuzz/host.o drivers/block-migrate.o drivers/migrate-commands.o */
+/* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
+/* links: drivers/migrate-state.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
+/* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
+/* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
+/* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
+/* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
+/*
+ * A migration's state file, opened by the plugin. The input is the file; "@" in it
+ * stands for the file's own path.
+ */
+#include <unistd.h>
+
+#include "host.h"
+
+static char path[256];
+
+static void
+write_state_file(const uint8_t *data, size_t size)
+{
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/state", tapdisk_server_run_dir());
+	file = fopen(path, "we");
+	check(file);
+	for (; size; size--, data++)
+		if (*data == '@')
+			fputs(path, file);
+		else
+			fputc(*data, file);
+	check(!fclose(file));
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char name[300];
+	td_vbd_t *vbd;
+
+	host_begin();
+	write_state_file(data, size);
+	snprintf(name, sizeof(name), "migrate:%s", path);
+	vbd = tapdisk_vbd_create(0);
+	check(vbd);
+	if (tapdisk_vbd_open(vbd, name, 0)) {
+		tapdisk_vbd_free(vbd);
+	} else {
+		tapdisk_server_add_vbd(vbd);
+		host_turns(4);
+		host_close(vbd);
+	}
+	unlink(path);
+	return 0;
+}

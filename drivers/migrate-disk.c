@@ -256,6 +256,11 @@ image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 		EPRINTF("%s: no such type of image, or its driver cannot be used here", name);
 		return type;
 	}
+	/* It might be the one that is being opened: there would be no end to that. */
+	if (type == DISK_TYPE_MIGRATE) {
+		EPRINTF("%s: a disk of a migration cannot be a migration itself", name);
+		return -EINVAL;
+	}
 	*d = (struct image_disk){ .disk.submit = image_disk_submit };
 	err = tapdisk_image_open(type, path, (int)flags, NULL, &d->image);
 	if (err)

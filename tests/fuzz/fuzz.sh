@@ -12,11 +12,11 @@ trap 'exit 1' INT TERM
 
 for name; do
 	mkdir -p "$BUILD/corpus/$name" "$BUILD/findings"
-	dict=tests/fuzz/$name.dict
+	dict=tests/fuzz/${name%-proto}.dict
 	[ -f "$dict" ] || dict=
 	echo "fuzzing $name for $seconds s"
 	if ! BLKTAP_RUN_DIR=$run_dir "$BUILD/tests/fuzz/$name" -max_total_time="$seconds" \
-		${dict:+"-dict=$dict"} -max_len=4096 -timeout=10 -close_fd_mask=1 -print_final_stats=1 -verbosity=1 \
+		${dict:+"-dict=$dict"} -max_len=4096 -timeout=60 -close_fd_mask=1 -print_final_stats=1 -verbosity=1 \
 		-artifact_prefix="$BUILD/findings/$name-" \
 		"$BUILD/corpus/$name" "tests/fuzz/corpus/$name" >"$BUILD/$name.log" 2>&1; then
 		tail -n 40 "$BUILD/$name.log"

@@ -508,6 +508,21 @@ validity_next_lacking(const struct validity *v, uint64_t from, enum side side)
 	return first_miss(v, from, v->sectors, side_bit(side), side_bit(side));
 }
 
+void
+validity_failed(struct validity *v, uint64_t sector, uint64_t count, side_mask sides)
+{
+	uint64_t end = sector + count, run;
+
+	for (; sector < end; sector += run) {
+		side_mask was = validity_get(v, sector, end - sector, &run);
+		side_mask left = was & (side_mask)~sides;
+
+		if (!left)
+			left = was == BOTH ? SRC_BIT : was;
+		validity_set(v, sector, run, left);
+	}
+}
+
 int
 validity_save(const struct validity *v,
 	      int (*emit)(void *ctx, uint64_t sector, uint64_t count, side_mask sides),

@@ -85,6 +85,14 @@ uint64_t validity_sectors(const struct validity *v);
 void validity_distrust(struct validity *v, enum side side);
 
 /*
+ * A write of the range to sides has failed: old data, new data or neither is on
+ * each of them. A side that was not touched stays as valid as it was; where there
+ * is none, exactly one of the touched sides stays valid, for two are never called
+ * equal after a failure. Needs a reservation, as validity_set() does.
+ */
+void validity_failed(struct validity *v, uint64_t sector, uint64_t count, side_mask sides);
+
+/*
  * Calls emit for every longest run of sectors of one value other than {SRC}, in
  * order. Stops at its first answer that is not 0, and returns that; else 0.
  */

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The journal over a store in memory: what is written down is read back, what is
+ * damaged is told from what was torn, and what fails is never believed. Crashes in
+ * every order are the simulator's matter.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "journal.h"
+
+#define SECTORS	  (4ull * JOURNAL_REGION_SECTORS + 100)
+#define FILE_MAX  (32u << 20)
+#define ENTRIES	  256u
+#define FAR_AWAY  (3ull * JOURNAL_REGION_SECTORS)
+#define WHY_BYTES 200
+
+static const uint8_t uuid[16] = "a migration's id";
+
+struct memory {
+	struct store store;
+	uint8_t *bytes[STORE_FILES];
+	size_t len[STORE_FILES];
+	int fail[STORE_PUBLISH + 1]; /* -errno for the next one of that op */
+	unsigned count[STORE_PUBLISH + 1];
+	struct store_io *held; /* when told to hold, what is under way */
+	bool hold;
+};
+
+struct running {
+	struct memory memory;
+	struct journal *journal;
+	struct journal_live *live;
+	struct validity *map;
+	const char *note;
+	unsigned changed;
+};
+
+static void
+memory_do(struct memory *m, struct store_io *io)
+{
+	int err = m->fail[io->op];
+
+	m->count[io->op]++;
+	m->fail[io->op] = 0;
+	if (!err && io->op == STORE_WRITE) {
+		assert_true(io->offset + io->len <= FILE_MAX);
+		memcpy(m->bytes[io->file] + io->offset, io->buf, io->len);
+		m->len[io->file] = io->offset + io->len;
+	} else if (!err && io->op == STORE_PUBLISH) {
+		memcpy(m->bytes[STORE_CURRENT], m->bytes[STORE_NEXT], m->len[STORE_NEXT]);
+		m->len[STORE_CURRENT] = m->len[STORE_NEXT];
+	}
+	io->done(io, err);
+}
+
+static void
+memory_submit(struct store *s, struct store_io *io)
+{
+	struct memory *m = (struct memory *)((char *)s - offsetof(struct memory, store));
+
+	if (m->hold)
+		m->held = io;
+	else
+		memory_do(m, io);
+}
+
+static size_t
+put_note(void *ctx, char *buf, size_t size)
+{
+	const struct running *r = ctx;
+
+	assert_true(strlen(r->note) <= size);
+	memcpy(buf, r->note, strlen(r->note));
+	return strlen(r->note);
+}
+
+static void
+on_changed(void *ctx)
+{
+	((struct running *)ctx)->changed++;
+}
+
+static void
+on_done(struct journal_wait *w)
+{
+	w->batch = UINT64_MAX;
+}
+
+static bool
+is_done(const struct journal_wait *w)
+{
+	return w->batch == UINT64_MAX;
+}
+
+/* A sync of everything, as the engine does it once both disks have been flushed. */
+static void
+sync_all(struct running *r, side_mask flushed)
+{
+	struct journal_wait w = { .done = on_done };
+
+	journal_take_all(r->journal, 0);
+	journal_sync_all(r->journal, &w, flushed);
+	assert_true(is_done(&w));
+}
+
+static void
+start_with(struct running *r, uint64_t epoch, struct validity *map)
+{
+	const struct journal_config config = {
+		.store = &r->memory.store,
+		.live = r->live,
+		.epoch = epoch,
+		.head = "head",
+		.head_len = 4,
+		.log_bytes = 8192,
+		.note = put_note,
+		.ctx = r,
+	};
+
+	r->map = map;
+	r->journal = journal_create(&config, SECTORS);
+	assert_non_null(r->journal);
+	journal_attach(r->journal, map, on_changed, r);
+}
+
+static void
+start(struct running *r)
+{
+	*r = (struct running){ .memory.store.submit = memory_submit, .note = "a note" };
+	for (int f = 0; f < STORE_FILES; f++)
+		r->memory.bytes[f] = calloc(1, FILE_MAX);
+	r->live = calloc(1, journal_live_bytes(ENTRIES));
+	r->live->entries = ENTRIES;
+	start_with(r, 1, validity_create(SECTORS, SRC_BIT));
+	sync_all(r, BOTH);
+}
+
+static void
+stop(struct running *r)
+{
+	journal_destroy(r->journal);
+	validity_destroy(r->map);
+	for (int f = 0; f < STORE_FILES; f++)
+		free(r->memory.bytes[f]);
+	free(r->live);
+}
+
+/* M and the journal change together, as in the engine. */
+static void
+change(struct running *r, uint64_t sector, uint64_t count, side_mask sides)
+{
+	assert_int_equal(validity_reserve(r->map), 0);
+	validity_set(r->map, sector, count, sides);
+	validity_unreserve(r->map);
+	journal_change(r->journal, CHANGE_SET, sector, count, sides);
+}
+
+static void
+flush(struct running *r)
+{
+	struct journal_wait w = { .done = on_done };
+
+	journal_sync(r->journal, &w, journal_take(r->journal));
+	assert_true(is_done(&w));
+}
+
+static int
+read_back(const struct running *r, const struct journal_live *live, struct journal_contents *c,
+	  struct validity **map)
+{
+	char why[WHY_BYTES] = "";
+	int err = journal_read(r->memory.bytes[STORE_CURRENT], r->memory.len[STORE_CURRENT],
+			       live, c, map, why, sizeof(why));
+
+	assert_int_equal(!*why, !err);
+	return err;
+}
+
+static void
+assert_same(const struct validity *a, const struct validity *b)
+{
+	uint64_t run_a, run_b;
+
+	for (uint64_t s = 0; s < SECTORS; s += run_a < run_b ? run_a : run_b)
+		assert_int_equal(validity_get(a, s, SECTORS - s, &run_a),
+				 validity_get(b, s, SECTORS - s, &run_b));
+}
+
+static void
+assert_reads_as(const struct running *r, const struct journal_live *live)
+{
+	struct journal_contents c;
+	struct validity *map;
+
+	assert_int_equal(read_back(r, live, &c, &map), 0);
+	assert_int_equal(c.live, live != NULL);
+	assert_same(map, r->map);
+	validity_destroy(map);
+}
+
+/* --- files ------------------------------------------------------------------- */
+
+static void
+test_a_new_file_says_what_it_was_made_of(void **state)
+{
+	struct journal_contents c;
+	struct validity *map;
+	char why[WHY_BYTES];
+	size_t size;
+	void *bytes = journal_new(uuid, SECTORS, "{1}", 3, "{22}", 4, &size);
+
+	assert_int_equal(journal_read(bytes, size, NULL, &c, &map, why, sizeof(why)), 0);
+	assert_int_equal(c.sectors, SECTORS);
+	assert_int_equal(c.epoch, 1);
+	assert_memory_equal(c.uuid, uuid, 16);
+	assert_int_equal(c.head_len, 3);
+	assert_memory_equal(c.head, "{1}", 3);
+	assert_int_equal(c.note_len, 4);
+	assert_memory_equal(c.note, "{22}", 4);
+	assert_int_equal(validity_lacking(map, SRC), 0);
+	assert_int_equal(validity_lacking(map, DST), SECTORS);
+	assert_int_equal(c.used, size);
+	assert_false(c.torn);
+	validity_destroy(map);
+	free(bytes);
+}
+
+static void
+test_every_cut_and_every_bit_of_a_new_file_is_noticed(void **state)
+{
+	struct journal_contents c;
+	struct validity *map;
+	char why[WHY_BYTES];
+	size_t size;
+	uint8_t *bytes = journal_new(uuid, SECTORS, "{1}", 3, "{22}", 4, &size);
+
+	/* The last record is the map's end: without it nothing is whole. */
+	for (size_t cut = 0; cut < size - JOURNAL_ALIGN; cut++)
+		assert_true(journal_read(bytes, cut, NULL, &c, &map, why, sizeof(why)) < 0);
+	for (size_t bit = 0; bit < size * 8; bit++) {
+		int err;
+
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		err = journal_read(bytes, size, NULL, &c, &map, why, sizeof(why));
+		if (!err) { /* padding */
+			assert_int_equal(validity_lacking(map, SRC), 0);
+			validity_destroy(map);
+		}
+		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	free(bytes);
+}
+
+static void
+test_a_newer_version_is_refused_by_its_number(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+
+	start(&r);
+	/* What a program of that version would have written in the first 16 bytes. */
+	memcpy(r.memory.bytes[STORE_CURRENT] + 8, "\x02\x00\x00\x00\x75\xc6\xae\xda", 8);
+	assert_int_equal(read_back(&r, NULL, &c, &map), -EPROTONOSUPPORT);
+	assert_int_equal(c.version, 2);
+	stop(&r);
+}
+
+/* --- running ------------------------------------------------------------------- */
+
+static void
+test_what_is_synced_is_read_back(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+
+	start(&r);
+	change(&r, 0, 2048, BOTH);
+	change(&r, 7, 3, DST_BIT);
+	change(&r, FAR_AWAY, 1, DST_BIT);
+	flush(&r);
+	assert_reads_as(&r, NULL);
+	r.note = "another";
+	journal_note(r.journal, NULL);
+	assert_int_equal(read_back(&r, NULL, &c, &map), 0);
+	assert_int_equal(c.note_len, 7);
+	assert_memory_equal(c.note, "another", 7);
+	assert_int_equal(c.epoch, 2);
+	validity_destroy(map);
+	stop(&r);
+}
+
+static void
+test_what_is_not_synced_is_in_the_live_changes(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+
+	start(&r);
+	change(&r, 10, 20, DST_BIT);
+	flush(&r);
+	change(&r, 100, 50, DST_BIT);
+	assert_reads_as(&r, r.live);
+	/* After a power failure there are none: that write was not flushed. */
+	assert_int_equal(read_back(&r, NULL, &c, &map), 0);
+	assert_int_equal(validity_count(map, DST_BIT), 20);
+	validity_destroy(map);
+	/* Those of another epoch are not believed. */
+	r.live->epoch++;
+	assert_int_equal(read_back(&r, r.live, &c, &map), 0);
+	assert_false(c.live);
+	assert_int_equal(validity_count(map, DST_BIT), 20);
+	validity_destroy(map);
+	stop(&r);
+}
+
+static void
+test_nothing_is_written_if_there_is_nothing_to_write(void **state)
+{
+	struct running r;
+	unsigned writes;
+
+	start(&r);
+	change(&r, 1, 1, DST_BIT);
+	flush(&r);
+	writes = r.memory.count[STORE_WRITE];
+	flush(&r);
+	journal_change(r.journal, CHANGE_AHEAD, 1, 1, DST_BIT);
+	flush(&r);
+	assert_int_equal(r.memory.count[STORE_WRITE], writes);
+	stop(&r);
+}
+
+static void
+test_a_torn_tail_is_cut_and_damage_is_not(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+	size_t first, second;
+
+	start(&r);
+	first = r.memory.len[STORE_CURRENT];
+	change(&r, 1, 1, DST_BIT);
+	flush(&r);
+	second = r.memory.len[STORE_CURRENT];
+	r.memory.bytes[STORE_CURRENT][first + 60] ^= 1;
+	/* Nothing says that it had been synced. */
+	assert_int_equal(read_back(&r, NULL, &c, &map), 0);
+	assert_true(c.torn);
+	assert_int_equal(c.used, first);
+	assert_int_equal(validity_count(map, DST_BIT), 0);
+	validity_destroy(map);
+	/* Now something does. */
+	change(&r, 2, 1, DST_BIT);
+	flush(&r);
+	assert_true(r.memory.len[STORE_CURRENT] > second);
+	assert_int_equal(read_back(&r, NULL, &c, &map), -EUCLEAN);
+	assert_int_equal(c.bad, first);
+	stop(&r);
+}
+
+static void
+test_an_intent_is_stable_before_the_write_and_resolves_what_is_in_doubt(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+	struct intent *intent;
+
+	start(&r);
+	change(&r, 0, SECTORS, BOTH);
+	flush(&r);
+	r.memory.hold = true;
+	assert_false(journal_intent(r.journal, 5, DST));
+	assert_false(journal_intent(r.journal, 6, DST));
+	r.memory.hold = false;
+	memory_do(&r.memory, r.memory.held);
+	assert_true(journal_intent(r.journal, 5, DST));
+	intent = journal_write_begins(r.journal, 5);
+
+	assert_int_equal(read_back(&r, NULL, &c, &map), 0);
+	assert_int_equal(c.intents, 1);
+	assert_int_equal(c.doubtful, JOURNAL_REGION_SECTORS);
+	assert_int_equal(validity_count(map, DST_BIT), JOURNAL_REGION_SECTORS);
+	assert_int_equal(validity_count(map, BOTH), SECTORS - JOURNAL_REGION_SECTORS);
+	validity_destroy(map);
+
+	/* It goes once nothing is in flight and all has been flushed since, not sooner. */
+	sync_all(&r, BOTH);
+	sync_all(&r, BOTH);
+	assert_true(journal_trusts(r.journal, DST));
+	journal_write_ends(intent, 0);
+	sync_all(&r, SRC_BIT);
+	assert_true(journal_trusts(r.journal, DST));
+	sync_all(&r, BOTH);
+	sync_all(&r, BOTH); /* one that was in use stays a while */
+	assert_false(journal_trusts(r.journal, DST));
+	flush(&r);
+	change(&r, 0, 1, DST_BIT);
+	flush(&r);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+static void
+test_a_file_that_has_grown_is_replaced(void **state)
+{
+	struct running r;
+
+	start(&r);
+	for (unsigned i = 0; i < 2000; i++) {
+		change(&r, i * 64, 8, i % 2 ? DST_BIT : BOTH);
+		if (i % 16 == 0)
+			flush(&r);
+		if (journal_wants_sync(r.journal))
+			sync_all(&r, BOTH);
+	}
+	flush(&r);
+	assert_true(r.memory.count[STORE_PUBLISH] > 2);
+	assert_true(r.memory.len[STORE_CURRENT] < 64 << 10);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+static void
+test_after_a_failed_write_only_a_new_file_is_believed(void **state)
+{
+	struct running r;
+	struct journal_status status;
+	struct journal_wait w = { .done = on_done };
+
+	start(&r);
+	change(&r, 1, 1, DST_BIT);
+	r.memory.fail[STORE_WRITE] = -EIO;
+	journal_sync(r.journal, &w, journal_take(r.journal));
+	assert_false(is_done(&w));
+	assert_false(journal_open_to_writes(r.journal));
+	journal_get_status(r.journal, &status);
+	assert_int_equal(status.state, JOURNAL_FAILED);
+	assert_int_equal(status.error, -EIO);
+	assert_true(journal_wants_sync(r.journal));
+	sync_all(&r, BOTH);
+	assert_true(is_done(&w));
+	assert_true(journal_open_to_writes(r.journal));
+	journal_get_status(r.journal, &status);
+	assert_int_equal(status.state, JOURNAL_GOOD);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+static void
+test_a_full_file_system_stops_the_copier_first_and_is_waited_for(void **state)
+{
+	struct running r;
+	struct journal_status status;
+	struct journal_wait w = { .done = on_done };
+	unsigned flushed = 0;
+
+	start(&r);
+	for (uint64_t s = 0; !w.batch; s += 16) {
+		change(&r, s % SECTORS, 8, s / SECTORS % 2 ? BOTH : DST_BIT);
+		r.memory.fail[STORE_GROW] = -ENOSPC;
+		journal_sync(r.journal, &w, journal_take(r.journal));
+		if (!is_done(&w))
+			break;
+		w.batch = 0;
+		flushed++;
+		journal_get_status(r.journal, &status);
+		if (status.state == JOURNAL_FULL) {
+			assert_false(journal_open_to_copies(r.journal));
+			assert_true(journal_open_to_writes(r.journal));
+		}
+	}
+	assert_true(flushed > 0);
+	journal_get_status(r.journal, &status);
+	assert_int_equal(status.state, JOURNAL_FULL);
+	assert_int_equal(status.error, -ENOSPC);
+	r.memory.fail[STORE_GROW] = 0;
+	journal_retry(r.journal);
+	assert_true(is_done(&w));
+	journal_get_status(r.journal, &status);
+	assert_int_equal(status.state, JOURNAL_GOOD);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+static void
+test_what_could_not_be_flushed_on_both_is_not_said_of_both(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+
+	start(&r);
+	change(&r, 0, 100, BOTH);
+	journal_distrust(r.journal, DST);
+	validity_distrust(r.map, DST);
+	assert_false(journal_open_to_writes(r.journal));
+	flush(&r);
+	assert_true(journal_open_to_writes(r.journal));
+	assert_int_equal(read_back(&r, NULL, &c, &map), 0);
+	assert_int_equal(validity_count(map, SRC_BIT), SECTORS);
+	validity_destroy(map);
+	stop(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_new_file_says_what_it_was_made_of),
+		cmocka_unit_test(test_every_cut_and_every_bit_of_a_new_file_is_noticed),
+		cmocka_unit_test(test_a_newer_version_is_refused_by_its_number),
+		cmocka_unit_test(test_what_is_synced_is_read_back),
+		cmocka_unit_test(test_what_is_not_synced_is_in_the_live_changes),
+		cmocka_unit_test(test_nothing_is_written_if_there_is_nothing_to_write),
+		cmocka_unit_test(test_a_torn_tail_is_cut_and_damage_is_not),
+		cmocka_unit_test(
+			test_an_intent_is_stable_before_the_write_and_resolves_what_is_in_doubt),
+		cmocka_unit_test(test_a_file_that_has_grown_is_replaced),
+		cmocka_unit_test(test_after_a_failed_write_only_a_new_file_is_believed),
+		cmocka_unit_test(
+			test_a_full_file_system_stops_the_copier_first_and_is_waited_for),
+		cmocka_unit_test(test_what_could_not_be_flushed_on_both_is_not_said_of_both),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

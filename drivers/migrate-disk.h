@@ -24,7 +24,7 @@ struct image_disk {
 	struct pool retries;
 	struct list_head busy; /* pieces to be submitted again */
 	int32_t retry_event;   /* its timeout is set while there are any */
-	bool handed_over; /* closing the image is somebody else's business */
+	bool handed_over;      /* closing the image is somebody else's business */
 	bool closed;
 #ifndef TAPDISK_EXTENDED
 	int sync_fd;

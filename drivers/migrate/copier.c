@@ -75,8 +75,7 @@ copy_made_valid(struct copy *copy)
 {
 	struct copier *c = copy->copier;
 
-	validity_set(c->engine->map, copy->sio.io.sector, copy->sio.io.count, BOTH);
-	validity_unreserve(c->engine->map);
+	engine_copy_ends(c->engine, copy->sio.io.sector, copy->sio.io.count, true);
 	copy->pos = copy->sio.io.sector + copy->sio.io.count;
 }
 
@@ -88,14 +87,14 @@ copy_written(struct side_io *sio, int err)
 	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
 
 	if (err || copy->closure.lost) {
-		validity_unreserve(c->engine->map);
+		engine_copy_ends(c->engine, sio->io.sector, sio->io.count, false);
 		copy_fail(copy, err ? err : -ETIMEDOUT);
 		return;
 	}
 	c->failures = 0;
 	if (c->engine->side[side_other(c->to)].flush_errors != copy->flush_errors) {
 		/* The side may have lost what was read from it: it is read again. */
-		validity_unreserve(c->engine->map);
+		engine_copy_ends(c->engine, sio->io.sector, sio->io.count, false);
 		copy_step(copy);
 		return;
 	}
@@ -107,16 +106,27 @@ copy_written(struct side_io *sio, int err)
 	copy_step(copy);
 }
 
+/* There is room for the outcome; else the copy ends here. */
+static bool
+copy_may_end(struct copy *copy)
+{
+	int err = engine_copy_begins(copy->copier->engine);
+
+	if (err == -EAGAIN)
+		copy_end(copy);
+	else if (err)
+		copy_fail(copy, err);
+	return !err;
+}
+
 /* Writes the sectors under way: the data read, or zeroes that may stay holes. */
 static void
 copy_write(struct copy *copy, enum disk_op op)
 {
 	struct copier *c = copy->copier;
 
-	if (validity_reserve(c->engine->map)) {
-		copy_fail(copy, -ENOMEM);
+	if (!copy_may_end(copy))
 		return;
-	}
 	copy->sio.io.op = op;
 	copy->sio.io.no_hole = false;
 	copy->sio.done = copy_written;
@@ -233,10 +243,8 @@ copy_zero(struct copy *copy, uint64_t sector, uint64_t count)
 		copy_write(copy, DISK_ZERO);
 		return;
 	}
-	if (validity_reserve(c->engine->map)) {
-		copy_fail(copy, -ENOMEM);
+	if (!copy_may_end(copy))
 		return;
-	}
 	c->counters.zero += count * SECTOR_BYTES;
 	copy_made_valid(copy);
 	copy_step(copy);
@@ -318,7 +326,7 @@ copy_step(struct copy *copy)
 	uint64_t sector = validity_next_lacking(c->engine->map, copy->pos, c->to);
 	uint64_t run;
 
-	if (sector >= end) {
+	if (sector >= end || !engine_lets_copy(c->engine)) {
 		copy_end(copy);
 		return;
 	}
@@ -465,7 +473,7 @@ copier_pump(struct copier *c)
 	if (c->stop == COPIER_BAD_SECTORS)
 		c->stop = COPIER_GOES;
 	while (!c->stop && c->active < c->depth && !e->side[SRC].stalled &&
-	       !e->side[DST].stalled) {
+	       !e->side[DST].stalled && engine_lets_copy(e)) {
 		if (!next_chunk(c, &sector)) {
 			if (!c->active && validity_lacking(e->map, c->to))
 				c->stop = COPIER_BAD_SECTORS;

@@ -7,6 +7,7 @@
 #include "engine.h"
 
 #define FLIGHT_BUCKETS 1024
+#define SYNC_AGAIN_NS  1000000000ull /* after one that could not flush both sides */
 
 /* The piece of a guest request that lies in one chunk. */
 struct part {
@@ -21,6 +22,10 @@ struct part {
 	bool ack_first; /* acknowledged at the first success */
 	bool throttled; /* has been delayed once */
 	bool settled;	/* its outcome is in the map; only a lost side owes an answer */
+	bool ahead;	/* the journal knows that it was acknowledged at one side's success */
+	unsigned reserved;     /* changes of the journal */
+	struct intent *intent; /* of its region, if some of it was valid on both */
+	struct list_head sync; /* in engine.to_sync or in_sync: its answer waits */
 	uint64_t sector;
 	uint32_t count;
 	char *buf;	  /* the guest's */
@@ -45,11 +50,21 @@ struct flush {
 	void *ctx;
 	uint64_t ack_seq;    /* waits for the early writes up to this one */
 	uint64_t seq[SIDES]; /* what a good flush of the side covers */
-	side_mask needed;
+	enum { FLUSH_GUEST, FLUSH_SIDE, FLUSH_WRITES, FLUSH_ALL } kind;
+	side_mask needed;   /* engine_flush_side's */
+	side_mask must;	    /* sides without which nothing is stable */
+	side_mask awaited;  /* sides that were asked */
+	side_mask given_up; /* ... and have stalled; they answer later, or never */
 	side_mask failed;
-	unsigned inflight;
+	bool ended; /* but for the answers of sides given up */
 	int err;
 	struct side_io sio[SIDES];
+
+	/* For the journal. */
+	uint64_t position;     /* of the changes that it covers */
+	uint64_t wrote[SIDES]; /* what each side had been written then */
+	uint64_t asked[SIDES]; /* ... when it was asked */
+	struct journal_wait wait;
 };
 
 static void engine_run(struct engine *e);
@@ -169,6 +184,8 @@ side_heard(struct engine *e, struct side_io *sio)
 	}
 	if (err && !(sio->io.op == DISK_STATUS && err == -EOPNOTSUPP))
 		s->errors++;
+	if (sio->io.op == DISK_WRITE || sio->io.op == DISK_ZERO)
+		s->wrote++;
 }
 
 static void
@@ -186,29 +203,57 @@ part_submit(struct part *p, enum side side)
 
 /* --- writes --------------------------------------------------------------- */
 
-/*
- * What a failed write leaves behind: old data, new data or neither, on each
- * side that it touched. A side that it did not touch stays as valid as it was;
- * where there is none, exactly one of the touched sides stays valid, for two
- * are never called equal after a failure.
- */
-static void
-distrust_touched(struct part *p)
+static bool
+journalled(const struct engine *e)
 {
-	struct engine *e = p->engine;
-	uint64_t end = p->sector + p->count;
+	return e->journal && !e->over;
+}
+
+static bool
+valid_on_exactly(const struct engine *e, const struct part *p, side_mask sides)
+{
 	uint64_t run;
 
-	for (uint64_t s = p->sector; s < end; s += run) {
-		side_mask was = validity_get(e->map, s, end - s, &run);
-		side_mask left = was & (side_mask)~p->issued;
+	return validity_get(e->map, p->sector, p->count, &run) == sides && run == p->count;
+}
 
-		if (!left)
-			left = was == BOTH ? SRC_BIT : was;
-		validity_set(e->map, s, run, left);
-		/* The last good flush may have been the other side's alone. */
+/* The write has reached p->ok. */
+static void
+map_written(struct part *p)
+{
+	struct engine *e = p->engine;
+	bool changes = !valid_on_exactly(e, p, p->ok);
+
+	if (changes)
+		validity_set(e->map, p->sector, p->count, p->ok);
+	if (journalled(e) && (changes || p->ahead))
+		journal_change(e->journal, changes ? CHANGE_SET : CHANGE_SETTLED, p->sector,
+			       p->count, p->ok);
+}
+
+/* The write has failed on all sides. */
+static void
+map_failed(struct part *p)
+{
+	struct engine *e = p->engine;
+
+	validity_failed(e->map, p->sector, p->count, p->issued);
+	if (journalled(e))
+		journal_change(e->journal, CHANGE_FAILED, p->sector, p->count, p->issued);
+	/* The last good flush may have been of another side than what is left. */
+	for (uint64_t s = p->sector, end = s + p->count, run; s < end; s += run) {
+		side_mask left = validity_get(e->map, s, end - s, &run);
+
 		e->side[left == SRC_BIT ? SRC : DST].alone_seq = e->seq;
 	}
+}
+
+static void
+part_unreserve(struct part *p)
+{
+	if (p->reserved)
+		journal_unreserve(p->engine->journal, p->reserved);
+	p->reserved = 0;
 }
 
 static void
@@ -231,6 +276,8 @@ write_end(struct part *p)
 	list_del(&p->link);
 	wake(p->engine, &p->waiters);
 	closures_drain(p->engine, p);
+	if (p->intent)
+		journal_write_ends(p->intent, p->engine->seq);
 	part_free(p);
 }
 
@@ -268,6 +315,16 @@ write_unstable(struct part *p)
 	}
 }
 
+static void
+write_answer(struct part *p)
+{
+	part_answer(p, p->ok ? 0 : p->err);
+	if (p->lost)
+		wake(p->engine, &p->waiters);
+	else
+		write_end(p);
+}
+
 /* Every side that is not lost has answered: the outcome goes into the map. */
 static void
 write_settle(struct part *p)
@@ -280,10 +337,11 @@ write_settle(struct part *p)
 	if (p->ok & p->unstable)
 		write_unstable(p);
 	if (p->ok)
-		validity_set(e->map, p->sector, p->count, p->ok);
+		map_written(p);
 	else
-		distrust_touched(p);
+		map_failed(p);
 	validity_unreserve(e->map);
+	part_unreserve(p);
 
 	if (p->ok == BOTH)
 		e->both_seq = e->seq;
@@ -301,16 +359,19 @@ write_settle(struct part *p)
 		list_del(&p->link);
 		wake(e, &p->waiters);
 		closures_drain(e, p);
+		if (p->intent)
+			journal_write_ends(p->intent, e->seq);
+		p->intent = NULL;
 		p->issued = p->answered = NO_SIDE;
 		p->settled = false;
 		hold(p, &e->held[HELD_SPACE]);
 		return;
 	}
-	part_answer(p, p->ok ? 0 : p->err);
-	if (p->lost)
-		wake(e, &p->waiters);
+	/* Else it could change again in a crash, after the guest was told. */
+	if (journalled(e) && p->guest && (!p->ok || e->writes_are_durable))
+		list_add_tail(&p->sync, &e->to_sync);
 	else
-		write_end(p);
+		write_answer(p);
 }
 
 /*
@@ -336,8 +397,12 @@ write_progress(struct part *p)
 		write_settle(p);
 		return;
 	}
-	if (p->ack_first && p->ok && p->guest) {
+	if (p->ack_first && p->ok && p->guest && !e->writes_are_durable) {
 		flushes_wait(p);
+		if (journalled(e)) {
+			journal_change(e->journal, CHANGE_AHEAD, p->sector, p->count, p->ok);
+			p->ahead = true;
+		}
 		part_answer(p, 0);
 	} else if (p->answered & ~p->ok) {
 		flushes_wait(p);
@@ -359,7 +424,7 @@ write_done(struct side_io *sio, int err)
 			p->engine->side[sio->side].alone_seq = ++p->engine->seq;
 		p->lost &= (side_mask)~bit;
 		p->engine->side[sio->side].owed--;
-		if (!p->lost && p->settled)
+		if (!p->lost && p->settled && !p->sync.next)
 			write_end(p);
 		return;
 	}
@@ -432,10 +497,43 @@ mirror_admit(struct part *p)
 	return true;
 }
 
+/* Some of it is valid on both sides, which the write will make differ. */
+static bool
+is_on_both(const struct part *p)
+{
+	uint64_t end = p->sector + p->count, run;
+
+	for (uint64_t s = p->sector; s < end; s += run)
+		if (validity_get(p->engine->map, s, end - s, &run) == BOTH)
+			return true;
+	return false;
+}
+
+/* The journal has what must be stable before this write, and room for its outcome. */
+static bool
+journal_admit(struct part *p)
+{
+	struct engine *e = p->engine;
+	unsigned changes = e->row->ack == ACK_FIRST ? 2 : 1;
+
+	if (!journalled(e))
+		return true;
+	if (!journal_open_to_writes(e->journal) ||
+	    (is_on_both(p) &&
+	     !journal_intent(e->journal, p->sector, e->row->recovery_trusts)) ||
+	    !journal_reserve(e->journal, changes))
+		return false;
+	p->reserved = changes;
+	return true;
+}
+
 static void
 write_issue(struct part *p, side_mask sides)
 {
 	struct engine *e = p->engine;
+
+	if (journalled(e) && is_on_both(p))
+		p->intent = journal_write_begins(e->journal, p->sector);
 
 	p->issued = sides;
 	p->answered = p->ok = p->unstable = NO_SIDE;
@@ -479,7 +577,12 @@ write_route(struct part *p)
 		hold(p, &w->waiters);
 		return;
 	}
+	if (!journal_admit(p)) {
+		hold(p, &e->held[HELD_JOURNAL]);
+		return;
+	}
 	if (sides == BOTH && !mirror_admit(p)) {
+		part_unreserve(p);
 		/* While nothing pends nothing would wake it: then memory is what it lacks. */
 		if (!e->pending)
 			goto no_memory;
@@ -494,6 +597,7 @@ write_route(struct part *p)
 	return;
 
 no_memory:
+	part_unreserve(p);
 	part_answer(p, -ENOMEM);
 	part_free(p);
 }
@@ -727,7 +831,7 @@ alone_unflushed(const struct engine *e, enum side side)
 /*
  * The sides that may be the only one to hold an acknowledged write. What both
  * took needs one of them; the source is asked, for it is what a reader who
- * knows of no migration would open.
+ * knows of no migration would open; and what the journal's intents trust.
  */
 static side_mask
 flush_needed(const struct engine *e)
@@ -735,10 +839,57 @@ flush_needed(const struct engine *e)
 	side_mask needed = (alone_unflushed(e, SRC) ? SRC_BIT : 0) |
 			   (alone_unflushed(e, DST) ? DST_BIT : 0);
 
+	if (journalled(e)) {
+		for (enum side s = SRC; s < SIDES; s++)
+			if (e->both_seq > e->side[s].flushed_seq &&
+			    journal_trusts(e->journal, s))
+				needed |= side_bit(s);
+	}
 	if (e->both_seq > e->side[SRC].flushed_seq && e->both_seq > e->side[DST].flushed_seq &&
 	    !needed)
 		needed = SRC_BIT;
 	return needed;
+}
+
+/* The sides that have been written to since they were last flushed, and that answer. */
+static side_mask
+unflushed_sides(const struct engine *e)
+{
+	return (side_mask)((e->side[SRC].wrote != e->side[SRC].stable ? SRC_BIT : 0) |
+			   (e->side[DST].wrote != e->side[DST].stable ? DST_BIT : 0)) &
+	       (side_mask)~stalled_sides(e);
+}
+
+/* What the journal is to say of both sides must be stable on both. */
+static side_mask
+flush_claimed(const struct engine *e, uint64_t position)
+{
+	return journal_claims_both(e->journal, position) ? unflushed_sides(e) : NO_SIDE;
+}
+
+/* What the journal is to say is taken now, before the disks are asked. */
+static void
+flush_take(struct flush *f)
+{
+	struct engine *e = f->engine;
+
+	f->position = f->kind == FLUSH_ALL ? journal_take_all(e->journal, e->seq)
+					   : journal_take(e->journal);
+	for (enum side s = SRC; s < SIDES; s++)
+		f->wrote[s] = e->side[s].wrote;
+}
+
+/* The writes whose answers waited for this sync. */
+static void
+answer_synced(struct engine *e)
+{
+	while (!list_empty(&e->in_sync)) {
+		struct part *p = list_entry(e->in_sync.next, struct part, sync);
+
+		list_del(&p->sync);
+		p->sync.next = NULL;
+		write_answer(p);
+	}
 }
 
 static void
@@ -750,15 +901,80 @@ flush_end(struct flush *f)
 	void *ctx = f->ctx;
 	int err = f->err;
 
+	if (f->kind == FLUSH_WRITES)
+		answer_synced(e);
+	else if (f->kind == FLUSH_ALL)
+		e->sync_all = false;
+	list_del(&f->link);
+	f->ended = true;
+	if (!f->given_up)
+		pool_put(&e->flush_pool, f);
 	if (g) {
 		err = err ? err : e->flush_err;
 		e->flush_err = 0;
-	}
-	pool_put(&e->flush_pool, f);
-	if (g)
 		guest_answer(e, g, err);
-	else
+	} else if (done) {
 		done(ctx, err);
+	}
+}
+
+static void
+flush_recorded(struct journal_wait *w)
+{
+	struct flush *f = list_entry(w, struct flush, wait);
+	struct engine *e = f->engine;
+
+	flush_end(f);
+	engine_run(e);
+}
+
+/* The range is not to be called valid on both, for only kept was flushed. */
+static void
+weaken(void *ctx, uint64_t sector, uint64_t count, side_mask kept)
+{
+	struct engine *e = ctx;
+	uint64_t end = sector + count, run;
+
+	for (; sector < end; sector += run) {
+		if (validity_get(e->map, sector, end - sector, &run) != BOTH)
+			continue;
+		if (validity_reserve(e->map)) {
+			enum side lost = kept == SRC_BIT ? DST : SRC;
+
+			/* That needs no memory, but costs the copy of everything. */
+			validity_distrust(e->map, lost);
+			journal_distrust(e->journal, lost);
+			return;
+		}
+		validity_set(e->map, sector, run, kept);
+		validity_unreserve(e->map);
+	}
+}
+
+/* The disks have been flushed, or have failed it: the journal is told. */
+static void
+flush_record(struct flush *f)
+{
+	struct engine *e = f->engine;
+	side_mask kept = NO_SIDE;
+
+	if (!journalled(e)) {
+		flush_end(f);
+		return;
+	}
+	for (enum side s = SRC; s < SIDES; s++)
+		if (e->side[s].stable >= f->wrote[s])
+			kept |= side_bit(s);
+	if (kept != BOTH && journal_claims_both(e->journal, f->position))
+		journal_weaken(e->journal, kept ? kept : SRC_BIT, weaken, e);
+	f->wait.done = flush_recorded;
+	if (f->kind == FLUSH_ALL) {
+		if (kept != BOTH)
+			e->sync_not_before_ns = e->now_ns(e->ctx) + SYNC_AGAIN_NS;
+		journal_sync_all(e->journal, &f->wait, kept);
+	} else {
+		journal_sync(e->journal, &f->wait, f->position);
+	}
 }
 
 static void
@@ -766,10 +982,11 @@ flush_submit(struct flush *f, side_mask sides)
 {
 	struct engine *e = f->engine;
 
+	f->awaited |= sides; /* of both, before one answers */
 	for (enum side s = SRC; s < SIDES; s++)
 		if (sides & side_bit(s)) {
 			f->seq[s] = e->seq;
-			f->inflight++;
+			f->asked[s] = e->side[s].wrote;
 			f->sio[s].io.op = DISK_FLUSH;
 			engine_submit(e, s, &f->sio[s]);
 		}
@@ -784,8 +1001,9 @@ flush_submit(struct flush *f, side_mask sides)
  * what this side has of mirrored writes that the other has not answered yet.
  */
 static void
-flush_failed(struct engine *e, enum side side)
+flush_failed(struct flush *f, enum side side)
 {
+	struct engine *e = f->engine;
 	side_mask bit = side_bit(side);
 	struct part *w;
 
@@ -799,6 +1017,10 @@ flush_failed(struct engine *e, enum side side)
 		other->alone_seq = other->heir_seq = ++e->seq;
 		/* What was copied is to be copied again: its writes are not mirrored now. */
 		wake(e, &e->held[HELD_THROTTLE]);
+		if (e->journal) {
+			journal_distrust(e->journal, side);
+			flush_take(f);
+		}
 	}
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry(w, &e->flight[i], link)
@@ -824,31 +1046,93 @@ flush_again(const struct flush *f)
 	return again & (side_mask)~f->failed;
 }
 
+/* All that were awaited have answered, or are given up. */
+static void
+flush_answered(struct flush *f)
+{
+	side_mask again = f->kind == FLUSH_SIDE ? NO_SIDE : flush_again(f);
+
+	f->must |= again;
+	if (again & f->given_up) {
+		/* It has become the only one: its answer is waited for after all. */
+		f->awaited = again & f->given_up;
+		f->given_up &= (side_mask)~again;
+	} else if (again) {
+		flush_submit(f, again);
+	} else {
+		flush_record(f);
+	}
+}
+
 static void
 flush_done(struct side_io *sio, int err)
 {
 	enum side side = sio->side;
 	struct flush *f = list_entry(sio, struct flush, sio[side]);
 	struct engine *e = f->engine;
+	side_mask bit = side_bit(side);
 
-	f->inflight--;
 	if (!err) {
 		if (f->seq[side] > e->side[side].flushed_seq)
 			e->side[side].flushed_seq = f->seq[side];
+		if (f->asked[side] > e->side[side].stable)
+			e->side[side].stable = f->asked[side];
 	} else {
 		if (alone_unflushed(e, side))
 			e->flush_err = err;
-		if (alone_unflushed(e, side) || (f->needed & side_bit(side)))
+		if (alone_unflushed(e, side) || (f->needed & bit))
 			f->err = f->err ? f->err : err;
-		f->failed |= side_bit(side);
-		flush_failed(e, side);
+		f->failed |= bit;
+		flush_failed(f, side);
 	}
-	if (f->inflight)
+	if (f->given_up & bit) {
+		f->given_up &= (side_mask)~bit;
+		if (f->ended && !f->given_up)
+			pool_put(&e->flush_pool, f);
 		return;
-	if (f->guest && flush_again(f))
-		flush_submit(f, flush_again(f));
+	}
+	f->awaited &= (side_mask)~bit;
+	if (!f->awaited)
+		flush_answered(f);
+}
+
+/* A side has stalled: who can do without its flush goes on. */
+static void
+flushes_give_up(struct engine *e, enum side side)
+{
+	side_mask bit = side_bit(side);
+	struct flush *f, *next;
+
+	list_for_each_entry_safe(f, next, &e->flushing, link) {
+		if (!(f->awaited & bit & (side_mask)~f->must))
+			continue;
+		f->awaited &= (side_mask)~bit;
+		f->given_up |= bit;
+		if (!f->awaited)
+			flush_answered(f);
+	}
+}
+
+/* Asks the sides that must be flushed, and those that should. */
+static void
+flush_begin(struct flush *f)
+{
+	struct engine *e = f->engine;
+	side_mask sides = f->needed;
+
+	list_add_tail(&f->link, &e->flushing);
+	if (f->kind != FLUSH_SIDE || journalled(e))
+		sides |= flush_needed(e);
+	f->must = sides;
+	if (journalled(e)) {
+		flush_take(f);
+		sides |= f->kind == FLUSH_ALL ? unflushed_sides(e)
+					      : flush_claimed(e, f->position);
+	}
+	if (sides)
+		flush_submit(f, sides);
 	else
-		flush_end(f);
+		flush_record(f);
 }
 
 /* Starts the first flush if the writes acknowledged before it have all settled. */
@@ -856,7 +1140,6 @@ static bool
 flush_start(struct engine *e)
 {
 	struct flush *f;
-	side_mask sides;
 
 	if (list_empty(&e->flushes))
 		return false;
@@ -865,11 +1148,7 @@ flush_start(struct engine *e)
 	    list_entry(e->early.next, struct part, early)->ack_seq <= f->ack_seq)
 		return false;
 	list_del(&f->link);
-	sides = f->guest ? flush_needed(e) : f->needed;
-	if (sides)
-		flush_submit(f, sides);
-	else
-		flush_end(f);
+	flush_begin(f);
 	return true;
 }
 
@@ -883,7 +1162,6 @@ flush_new(struct engine *e)
 	f->engine = e;
 	f->ack_seq = e->ack_seq;
 	f->sio[SRC].done = f->sio[DST].done = flush_done;
-	list_add_tail(&f->link, &e->flushes);
 	return f;
 }
 
@@ -896,9 +1174,59 @@ engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int 
 		done(ctx, -ENOMEM);
 		return;
 	}
+	f->kind = FLUSH_SIDE;
 	f->needed = side_bit(side);
 	f->done = done;
 	f->ctx = ctx;
+	list_add_tail(&f->link, &e->flushes);
+	engine_run(e);
+}
+
+/* Writes that have settled wait until that is stable, as many at once as there are. */
+static bool
+sync_writes(struct engine *e)
+{
+	struct flush *f;
+
+	if (list_empty(&e->to_sync) || !list_empty(&e->in_sync))
+		return false;
+	f = flush_new(e);
+	if (!f)
+		return false; /* the next tick tries again */
+	f->kind = FLUSH_WRITES;
+	while (!list_empty(&e->to_sync))
+		list_move_tail(e->to_sync.next, &e->in_sync);
+	flush_begin(f);
+	return true;
+}
+
+static bool
+sync_all(struct engine *e)
+{
+	struct flush *f;
+
+	if (!journalled(e) || e->sync_all || !(e->sync_due || journal_wants_sync(e->journal)) ||
+	    e->now_ns(e->ctx) < e->sync_not_before_ns || (flush_needed(e) & stalled_sides(e)))
+		return false;
+	f = flush_new(e);
+	if (!f)
+		return false;
+	f->kind = FLUSH_ALL;
+	e->sync_all = true;
+	e->sync_due = false;
+	e->sync_ns = e->now_ns(e->ctx);
+	e->copied = 0;
+	flush_begin(f);
+	return true;
+}
+
+/* Something has been written down, or is to be. */
+static void
+journal_changed(void *ctx)
+{
+	struct engine *e = ctx;
+
+	wake(e, &e->held[HELD_JOURNAL]);
 	engine_run(e);
 }
 
@@ -931,6 +1259,13 @@ route_incoming(struct engine *e)
 	return true;
 }
 
+static bool
+work(struct engine *e)
+{
+	return handle_answer(e) || route_incoming(e) || flush_start(e) || sync_writes(e) ||
+	       sync_all(e);
+}
+
 /*
  * The one loop from which everything happens, so that no list changes under
  * whoever walks it: a call from inside it only leaves work for it to find.
@@ -942,10 +1277,10 @@ engine_run(struct engine *e)
 		return;
 	e->running = true;
 	do {
-		while (handle_answer(e) || route_incoming(e) || flush_start(e))
+		while (work(e))
 			;
 		e->after_run(e->ctx);
-	} while (handle_answer(e) || route_incoming(e) || flush_start(e));
+	} while (work(e));
 	e->running = false;
 }
 
@@ -989,10 +1324,12 @@ engine_guest(struct engine *e, struct guest_io *g)
 	} else {
 		struct flush *f = flush_new(e);
 
-		if (f)
+		if (f) {
 			f->guest = g;
-		else
+			list_add_tail(&f->link, &e->flushes);
+		} else {
 			guest_answer(e, g, -ENOMEM);
+		}
 	}
 	engine_run(e);
 }
@@ -1094,6 +1431,46 @@ engine_retry_space(struct engine *e)
 	engine_run(e);
 }
 
+bool
+engine_lets_copy(const struct engine *e)
+{
+	return !journalled(e) || journal_open_to_copies(e->journal);
+}
+
+int
+engine_copy_begins(struct engine *e)
+{
+	int err = validity_reserve(e->map);
+
+	if (!err && journalled(e) && !journal_reserve(e->journal, 1)) {
+		validity_unreserve(e->map);
+		err = -EAGAIN;
+	}
+	return err;
+}
+
+void
+engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, bool valid)
+{
+	if (valid) {
+		validity_set(e->map, sector, count, BOTH);
+		if (journalled(e))
+			journal_change(e->journal, CHANGE_SET, sector, count, BOTH);
+		e->copied += count * SECTOR_BYTES;
+		e->sync_due |= e->copied >= SYNC_COPIED_BYTES;
+	}
+	validity_unreserve(e->map);
+	if (journalled(e))
+		journal_unreserve(e->journal, 1);
+}
+
+void
+engine_sync(struct engine *e)
+{
+	e->sync_due = true;
+	engine_run(e);
+}
+
 /* Gives up a stalled side of the mirrored writes that wait for it. */
 static void
 lose_side(struct engine *e, enum side side)
@@ -1113,8 +1490,9 @@ lose_side(struct engine *e, enum side side)
 		}
 }
 
-void
-engine_check_stalls(struct engine *e)
+/* Finds sides that have stalled. */
+static void
+check_stalls(struct engine *e)
 {
 	uint64_t now_ns = e->now_ns(e->ctx);
 	struct closure *c;
@@ -1128,6 +1506,7 @@ engine_check_stalls(struct engine *e)
 		e->running = true;
 		if (!e->side[side_other(s)].stalled)
 			lose_side(e, s);
+		flushes_give_up(e, s);
 		e->running = false;
 		list_for_each_entry(c, &e->closures, link) {
 			c->lost |= side_bit(s);
@@ -1135,6 +1514,29 @@ engine_check_stalls(struct engine *e)
 		}
 		/* A mirrored write that is throttled can go to the other side now. */
 		wake(e, &e->held[HELD_THROTTLE]);
+	}
+}
+
+/* Something has been written since the last sync, or is in doubt. */
+static bool
+unsynced(const struct engine *e)
+{
+	struct journal_status status;
+
+	journal_get_status(e->journal, &status);
+	return status.unwritten || status.intents ||
+	       e->side[SRC].wrote != e->side[SRC].stable ||
+	       e->side[DST].wrote != e->side[DST].stable;
+}
+
+void
+engine_tick(struct engine *e)
+{
+	check_stalls(e);
+	if (journalled(e)) {
+		journal_retry(e->journal);
+		wake(e, &e->held[HELD_JOURNAL]);
+		e->sync_due |= unsynced(e) && e->now_ns(e->ctx) - e->sync_ns >= SYNC_NS;
 	}
 	engine_run(e);
 }
@@ -1166,7 +1568,8 @@ engine_held_writes(const struct engine *e)
 bool
 engine_quiet(const struct engine *e)
 {
-	return !e->side[SRC].inflight && !e->side[DST].inflight;
+	return !e->side[SRC].inflight && !e->side[DST].inflight &&
+	       (!e->journal || journal_quiet(e->journal));
 }
 
 int
@@ -1175,6 +1578,8 @@ engine_init(struct engine *e, const struct engine_config *config)
 	*e = (struct engine){
 		.disk = { config->disk[SRC], config->disk[DST] },
 		.map = config->map,
+		.journal = config->journal,
+		.writes_are_durable = config->writes_are_durable,
 		.chunk = config->chunk,
 		.row = config->row,
 		.threshold = config->threshold,
@@ -1184,12 +1589,19 @@ engine_init(struct engine *e, const struct engine_config *config)
 		/* What the guest wrote before there was a migration is the source's alone. */
 		.seq = 1,
 		.side[SRC].alone_seq = 1,
+		.side[SRC].wrote = !config->stable,
+		.side[DST].wrote = !config->stable,
 	};
+	if (e->journal)
+		journal_attach(e->journal, e->map, journal_changed, e);
 	INIT_LIST_HEAD(&e->answered);
 	INIT_LIST_HEAD(&e->incoming);
 	INIT_LIST_HEAD(&e->closures);
 	INIT_LIST_HEAD(&e->early);
 	INIT_LIST_HEAD(&e->flushes);
+	INIT_LIST_HEAD(&e->flushing);
+	INIT_LIST_HEAD(&e->to_sync);
+	INIT_LIST_HEAD(&e->in_sync);
 	for (enum held h = 0; h < HELD_REASONS; h++)
 		INIT_LIST_HEAD(&e->held[h]);
 	pool_init(&e->parts, sizeof(struct part));
@@ -1197,6 +1609,8 @@ engine_init(struct engine *e, const struct engine_config *config)
 	buffers_init(&e->copies, MIRROR_COPY_BYTES);
 	e->flight = malloc(FLIGHT_BUCKETS * sizeof(*e->flight));
 	if (!e->flight) {
+		if (e->journal)
+			journal_destroy(e->journal);
 		validity_destroy(e->map);
 		return -ENOMEM;
 	}
@@ -1213,5 +1627,7 @@ engine_release(struct engine *e)
 	pool_release(&e->flush_pool);
 	buffers_release(&e->copies);
 	free(e->flight);
+	if (e->journal)
+		journal_destroy(e->journal);
 	validity_destroy(e->map);
 }

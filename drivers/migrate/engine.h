@@ -37,6 +37,7 @@
 
 #include "buffers.h"
 #include "disk.h"
+#include "journal.h"
 #include "list.h"
 #include "pool.h"
 #include "strategy.h"
@@ -44,6 +45,9 @@
 
 #define MIRROR_COPY_BYTES (16u << 20)
 #define STALL_NS	  10000000000ull /* a side silent for this long is absent */
+/* After a crash at most so much is copied twice, besides what was in doubt. */
+#define SYNC_NS		  5000000000ull
+#define SYNC_COPIED_BYTES (256u << 20)
 
 /*
  * A request of the guest; it and its buffer belong to the host until done(),
@@ -102,6 +106,7 @@ enum held {
 	HELD_THROTTLE, /* too many mirrored writes pend, or too much of their data */
 	HELD_SIDE,     /* the side it must reach is stalled */
 	HELD_SPACE,    /* the destination is full */
+	HELD_JOURNAL,  /* what must be stable first is not written down yet */
 	HELD_REASONS
 };
 
@@ -115,6 +120,8 @@ struct side_state {
 	uint64_t heir_seq;     /* when a failed flush of the other last left it all it has */
 	uint64_t flushed_seq;  /* writes up to this one are stable here */
 	uint64_t flush_errors; /* flushes that failed */
+	uint64_t wrote;	       /* writes answered, the guest's and the copier's */
+	uint64_t stable;       /* ... of which a flush has made so many stable */
 };
 
 struct engine_counters {
@@ -126,7 +133,8 @@ struct engine_counters {
 struct engine {
 	struct disk *disk[SIDES];
 	struct validity *map;
-	uint32_t chunk; /* sectors, a power of two */
+	struct journal *journal; /* NULL: none */
+	uint32_t chunk;		 /* sectors, a power of two */
 	const struct strategy_row *row;
 	uint32_t threshold;
 	uint64_t (*now_ns)(void *ctx);
@@ -151,9 +159,19 @@ struct engine {
 	struct list_head incoming; /* parts, not yet routed */
 	struct list_head held[HELD_REASONS];
 	struct list_head closures;
-	struct list_head early;	  /* writes that flushes wait for, by ack_seq */
-	struct list_head flushes; /* flushes that wait for early writes */
-	struct list_head *flight; /* write parts, hashed by chunk */
+	bool writes_are_durable;     /* a write's answer means that it is stable */
+	struct list_head to_sync;    /* writes whose answer waits for the next sync */
+	struct list_head in_sync;    /* ... for the one that is under way */
+	bool sync_all;		     /* the migration's own is under way */
+	bool sync_due;		     /* ... is wanted */
+	uint64_t sync_ns;	     /* when the last one began */
+	uint64_t sync_not_before_ns; /* one that could not flush both is not repeated at once */
+	uint64_t copied;	     /* bytes since */
+
+	struct list_head early;	   /* writes that flushes wait for, by ack_seq */
+	struct list_head flushes;  /* flushes that wait for early writes */
+	struct list_head flushing; /* ... that are under way */
+	struct list_head *flight;  /* write parts, hashed by chunk */
 	bool running;
 
 	struct pool parts;
@@ -164,8 +182,11 @@ struct engine {
 
 struct engine_config {
 	struct disk *disk[SIDES];
-	struct validity *map; /* the engine's from now on */
-	uint32_t chunk;	      /* sectors, a power of two, 8 .. 32768 (16 MiB) */
+	struct validity *map;	 /* the engine's from now on */
+	struct journal *journal; /* likewise; NULL: none */
+	bool stable;		 /* all that the map calls valid is so on stable storage */
+	bool writes_are_durable; /* for hosts that have no flush operation */
+	uint32_t chunk;		 /* sectors, a power of two, 8 .. 32768 (16 MiB) */
 	const struct strategy_row *row;
 	uint32_t threshold;	       /* pending mirrored writes */
 	uint64_t (*now_ns)(void *ctx); /* monotonic */
@@ -224,11 +245,23 @@ void engine_submit(struct engine *e, enum side side, struct side_io *sio);
 void engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err),
 		       void *ctx);
 
+/* The map and the journal are to be the same on stable storage, soon. */
+void engine_sync(struct engine *e);
+
 /*
- * To be called every second or so: finds stalled sides. A mirrored write loses
- * a side that stalls; the rest waits.
+ * The copier's part in the map. Before it writes: 0, -EAGAIN if the journal has no
+ * room, -ENOMEM. After: the range is valid on both, or is not. While there is no
+ * leave nothing new is begun.
  */
-void engine_check_stalls(struct engine *e);
+bool engine_lets_copy(const struct engine *e);
+int engine_copy_begins(struct engine *e);
+void engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, bool valid);
+
+/*
+ * To be called every second or so: finds stalled sides, and syncs the journal now
+ * and then. A mirrored write loses a side that stalls; the rest waits.
+ */
+void engine_tick(struct engine *e);
 
 /* Guest writes that are held back just now. */
 unsigned engine_held_writes(const struct engine *e);

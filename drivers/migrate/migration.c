@@ -23,6 +23,8 @@ static const char *const pause_names[PAUSES] = {
 	[PAUSE_WRITE_ERRORS] = "write-errors",
 	[PAUSE_READ_ERRORS] = "read-errors",
 	[PAUSE_BAD_SECTORS] = "bad-sectors",
+	[PAUSE_JOURNAL_FULL] = "journal-full",
+	[PAUSE_JOURNAL_FAILED] = "journal-failed",
 };
 
 const char *
@@ -79,6 +81,15 @@ pause_of(const struct migration *m)
 		return PAUSE_NO_SPACE;
 	if (m->engine.side[SRC].stalled || m->engine.side[DST].stalled)
 		return PAUSE_STALLED;
+	if (m->engine.journal) {
+		struct journal_status journal;
+
+		journal_get_status(m->engine.journal, &journal);
+		if (journal.error == -ENOSPC)
+			return PAUSE_JOURNAL_FULL;
+		if (journal.error)
+			return PAUSE_JOURNAL_FAILED;
+	}
 	/* A copier that turns round forgets why it stopped; the source's flush has failed
 	 * still. */
 	if (m->state == MIGRATION_ROLLING_BACK && m->error)
@@ -88,7 +99,7 @@ pause_of(const struct migration *m)
 
 /* From now on one side has everything, and alone serves everything. */
 static void
-end(struct migration *m, enum migration_state state, enum side side)
+end(struct migration *m)
 {
 	static const struct strategy_row all_dst = {
 		.name = "completed",
@@ -96,11 +107,43 @@ end(struct migration *m, enum migration_state state, enum side side)
 		.write_reaches = { DST_BIT, DST_BIT },
 		.ack = ACK_ALL,
 	};
+	bool completed = m->state == MIGRATION_COMPLETING;
 
-	m->state = state;
-	validity_set(m->engine.map, 0, validity_sectors(m->engine.map), side_bit(side));
-	engine_end(&m->engine, side == DST ? &all_dst : strategy_rollback());
+	m->state = completed ? MIGRATION_COMPLETED : MIGRATION_CANCELLED;
+	validity_set(m->engine.map, 0, validity_sectors(m->engine.map),
+		     completed ? DST_BIT : SRC_BIT);
+	engine_end(&m->engine, completed ? &all_dst : strategy_rollback());
 	m->ended(m->ctx);
+}
+
+static void
+end_recorded(struct journal_wait *w)
+{
+	end(list_entry(w, struct migration, recorded));
+}
+
+/*
+ * The side that is left is stable, and nothing is written to either: that it is the
+ * authority must be stable too before the other one is let go.
+ */
+static void
+record_outcome(struct migration *m)
+{
+	if (!m->engine.journal) {
+		end(m);
+		return;
+	}
+	m->recording = true;
+	m->recorded.done = end_recorded;
+	journal_note(m->engine.journal, &m->recorded);
+}
+
+enum migration_state
+migration_recorded_state(const struct migration *m)
+{
+	if (!m->recording)
+		return m->state;
+	return m->state == MIGRATION_ROLLING_BACK ? MIGRATION_CANCELLED : MIGRATION_COMPLETED;
 }
 
 /* --- completing ----------------------------------------------------------- */
@@ -169,7 +212,7 @@ completion_flushed(void *ctx, int err)
 	} else if (!lacking(m, DST)) {
 		/* Else another flush has failed meanwhile: the copier goes on. */
 		m->held_ns = m->now_ns(m->ctx) - m->hold_began_ns;
-		end(m, MIGRATION_COMPLETED, DST);
+		record_outcome(m);
 	}
 }
 
@@ -210,7 +253,7 @@ rollback_flushed(void *ctx, int err)
 		m->copier.stop = COPIER_WRITE_ERRORS;
 		m->copier.error = m->error = err;
 	} else if (!lacking(m, SRC)) {
-		end(m, MIGRATION_CANCELLED, SRC);
+		record_outcome(m);
 	}
 }
 
@@ -280,6 +323,8 @@ pump(void *ctx)
 	/* What a copier that rests once waited for has passed. */
 	m->copier.wake_ns = UINT64_MAX;
 
+	if (m->recording)
+		return;
 	if (m->next_row && engine_drained(&m->engine))
 		change_row(m);
 	if (!m->stopping) {
@@ -327,14 +372,17 @@ migration_tick(struct migration *m)
 {
 	m->wake_ns = UINT64_MAX;
 	measure_rate(m);
-	engine_check_stalls(&m->engine);
+	engine_tick(&m->engine);
 }
 
 /* --- commands ------------------------------------------------------------- */
 
+/* The command is to outlive us, and to have its effect. */
 static void
 go(struct migration *m)
 {
+	if (m->engine.journal)
+		journal_note(m->engine.journal, NULL);
 	engine_hold_writes(&m->engine, m->engine.hold_writes);
 }
 
@@ -361,6 +409,7 @@ migration_resume(struct migration *m)
 	m->error = 0;
 	copier_retry(&m->copier);
 	engine_retry_space(&m->engine);
+	go(m);
 	return pause ? 0 : -EALREADY;
 }
 
@@ -369,6 +418,8 @@ static void
 switch_row(struct migration *m, const struct strategy_row *row)
 {
 	m->next_row = row;
+	if (m->engine.journal)
+		journal_note(m->engine.journal, NULL);
 	engine_hold_writes(&m->engine, true);
 }
 
@@ -387,6 +438,7 @@ int
 migration_set_threshold(struct migration *m, uint32_t threshold)
 {
 	engine_set_threshold(&m->engine, threshold);
+	go(m);
 	return 0;
 }
 
@@ -430,7 +482,7 @@ migration_complete(struct migration *m)
 int
 migration_cancel(struct migration *m)
 {
-	if (migration_over(m))
+	if (migration_over(m) || (m->recording && m->state == MIGRATION_COMPLETING))
 		return -EBUSY;
 	if (m->state == MIGRATION_ROLLING_BACK)
 		return -EALREADY;
@@ -449,8 +501,10 @@ void
 migration_stop(struct migration *m)
 {
 	m->stopping = true;
-	if (m->state == MIGRATION_COMPLETING)
+	if (m->state == MIGRATION_COMPLETING && !m->recording)
 		give_up_completion(m, 0);
+	/* What is not stable yet survives our end, but not the machine's. */
+	engine_sync(&m->engine);
 }
 
 bool
@@ -478,6 +532,8 @@ status_error(const struct migration *m, struct migration_status *s)
 	} else if (s->pause == PAUSE_STALLED) {
 		s->error = -ETIMEDOUT;
 		s->error_side = m->engine.side[SRC].stalled ? SRC : DST;
+	} else if (s->pause == PAUSE_JOURNAL_FULL || s->pause == PAUSE_JOURNAL_FAILED) {
+		s->error = s->journal.error;
 	}
 }
 
@@ -510,6 +566,8 @@ migration_get_status(const struct migration *m, struct migration_status *s)
 	};
 	if (m->state == MIGRATION_COMPLETED)
 		s->valid = s->total;
+	if (e->journal)
+		journal_get_status(e->journal, &s->journal);
 	for (unsigned i = 0; i < c->bad_runs; i++)
 		s->bad_sectors += c->bad[i].count;
 	if (m->rate && !s->pause && !migration_over(m))
@@ -526,6 +584,9 @@ migration_init(struct migration *m, const struct migration_config *config)
 	const struct engine_config engine = {
 		.disk = { config->disk[SRC], config->disk[DST] },
 		.map = config->map,
+		.journal = config->journal,
+		.stable = config->stable,
+		.writes_are_durable = config->writes_are_durable,
 		.chunk = config->chunk,
 		.row = back ? strategy_rollback() : strategy_row(config->strategy),
 		.threshold = config->threshold,

@@ -37,12 +37,18 @@ enum migration_pause {
 	PAUSE_WRITE_ERRORS,
 	PAUSE_READ_ERRORS,
 	PAUSE_BAD_SECTORS,
+	PAUSE_JOURNAL_FULL,
+	PAUSE_JOURNAL_FAILED,
 	PAUSES
 };
 
 struct migration_config {
 	struct disk *disk[SIDES]; /* the destination may be the larger one */
 	struct validity *map;	  /* the migration's from now on */
+	struct journal *journal;  /* likewise; NULL: what happens is not written down */
+	bool stable;		  /* all that the map calls valid is on stable storage */
+	bool writes_are_durable;  /* the host cannot flush: a write's answer means it is stable
+				   */
 	enum strategy strategy;
 	enum migration_state state; /* copying, or rolling-back to resume that */
 	uint32_t chunk;	    /* sectors, a power of two, 128 (64 KiB) .. 32768 (16 MiB) */
@@ -77,7 +83,9 @@ struct migration {
 	bool flushed_ahead;   /* one has been done before the guest's writes are held */
 	bool flush_ignored;   /* ... and belongs to a completion that was given up */
 	bool source_flushing; /* rollback's */
-	int error;	      /* -errno of a completion or rollback that failed */
+	bool recording;	      /* that it has ended, before anybody is told */
+	struct journal_wait recorded;
+	int error; /* -errno of a completion or rollback that failed */
 	uint64_t hold_began_ns;
 	uint64_t held_ns; /* how long completion held the guest's writes */
 	uint64_t rate_ns; /* when progress was last looked at */
@@ -111,7 +119,8 @@ struct migration_status {
 	int64_t held_ns;     /* -1: not completed yet */
 	uint64_t bad_sectors;
 	size_t map_memory;
-	int error; /* -errno */
+	struct journal_status journal; /* of use if there is one */
+	int error;		       /* -errno */
 	enum side error_side;
 };
 
@@ -140,7 +149,10 @@ int migration_set_auto(struct migration *m, bool auto_complete);
 int migration_complete(struct migration *m);
 int migration_cancel(struct migration *m);
 
-/* No more copies are started. When migration_quiet(), it can be released. */
+/*
+ * No more copies are started, and the journal is brought up to date if the disks
+ * answer. When migration_quiet(), it can be released.
+ */
 void migration_stop(struct migration *m);
 bool migration_quiet(const struct migration *m);
 
@@ -149,6 +161,12 @@ migration_over(const struct migration *m)
 {
 	return m->state == MIGRATION_COMPLETED || m->state == MIGRATION_CANCELLED;
 }
+
+/*
+ * What the journal's note is to say: completed or cancelled as soon as that is to
+ * be made stable, which is before it is so.
+ */
+enum migration_state migration_recorded_state(const struct migration *m);
 
 void migration_get_status(const struct migration *m, struct migration_status *status);
 

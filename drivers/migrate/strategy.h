@@ -40,6 +40,8 @@ struct strategy_row {
 	enum ack ack;
 	bool reads_wait_for_copy;	/* a read of a chunk being copied is held */
 	bool mirrored_writes_throttled; /* ... while more than threshold pend */
+	/* After a crash, of what is valid on both and was being written (journal.h). */
+	enum side recovery_trusts;
 };
 
 /* The row of a strategy. */

@@ -188,31 +188,38 @@ client_register(struct client *c)
 	return 0;
 }
 
-static void
-control_accept(event_id_t id, char mode, void *private)
+/* False: nobody is waiting. */
+static bool
+control_take(struct migrate_control *control)
 {
-	struct migrate_control *control = private;
 	int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *c;
 
 	if (fd < 0)
-		return;
+		return false;
 	c = calloc(1, sizeof(*c));
 	if (!c) {
 		close(fd);
-		return;
+		return true;
 	}
 	c->control = control;
 	c->fd = fd;
 	if (client_register(c)) {
 		close(fd);
 		free(c);
-		return;
+		return true;
 	}
 	list_add_tail(&c->link, &control->list);
 	/* Who comes while we have all we want waits in the backlog. */
 	if (++control->clients == MIGRATE_CONTROL_CLIENTS)
 		tapdisk_server_mask_event(control->event, 1);
+	return true;
+}
+
+static void
+control_accept(event_id_t id, char mode, void *private)
+{
+	control_take(private);
 }
 
 static int
@@ -274,6 +281,10 @@ migrate_control_close(struct migrate_control *control, json_t *last)
 {
 	struct client *c, *next;
 
+	/* Nobody comes any more; who waits in the backlog is told too. */
+	unlink(control->addr.sun_path);
+	while (control_take(control))
+		;
 	list_for_each_entry_safe(c, next, &control->list, link) {
 		if (client_put(c, last))
 			client_flush(c);
@@ -281,6 +292,5 @@ migrate_control_close(struct migrate_control *control, json_t *last)
 	}
 	tapdisk_server_unregister_event(control->event);
 	close(control->fd);
-	unlink(control->addr.sun_path);
 	free(control);
 }

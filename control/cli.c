@@ -13,6 +13,12 @@
 #define HELP	    (FIRST_NAME + OPTIONS_MAX)
 #define DEBUG	    (HELP + 1)
 
+static bool
+is_operand(const struct cli_option *o)
+{
+	return !o->letter && !o->name;
+}
+
 static size_t
 count_options(const struct cli_option *options)
 {
@@ -34,14 +40,18 @@ print_option(FILE *to, const struct cli_option *o)
 	if (o->name)
 		n += snprintf(text + n, sizeof(text) - n, "%s--%s", n ? ", " : "    ", o->name);
 	if (o->argument)
-		n += snprintf(text + n, sizeof(text) - n, " %s", o->argument);
+		n += snprintf(text + n, sizeof(text) - n, "%s%s", n ? " " : "", o->argument);
 	fprintf(to, "  %-24s %s%s\n", text, o->help, o->required ? " (required)" : "");
 }
 
 static void
 usage(FILE *to, const char *command, const struct cli_option *options, const char *about)
 {
-	fprintf(to, "usage: %s [OPTIONS]\n\n%s\n\n", command, about);
+	fprintf(to, "usage: %s [OPTIONS]", command);
+	for (const struct cli_option *o = options; o->help; o++)
+		if (is_operand(o))
+			fprintf(to, " %s", o->argument);
+	fprintf(to, "\n\n%s\n\n", about);
 	for (; options->help; options++)
 		print_option(to, options);
 	fprintf(to, "  %-24s %s\n", "-h, --help", "this text");
@@ -53,8 +63,10 @@ name_option(const struct cli_option *o, char text[32])
 {
 	if (o->name)
 		snprintf(text, 32, "--%s", o->name);
-	else
+	else if (o->letter)
 		snprintf(text, 32, "-%c", o->letter);
+	else
+		*text = '\0';
 }
 
 static int
@@ -187,6 +199,12 @@ cli_parse(int argc, char **argv, const struct cli_option *options, const char *a
 			err = take(&options[i], optarg);
 		}
 	}
+	for (i = 0; !err && i < n && optind < argc; i++) {
+		if (!is_operand(&options[i]))
+			continue;
+		given[i] = true;
+		err = take(&options[i], argv[optind++]);
+	}
 	if (!err && optind < argc) {
 		fprintf(stderr, "%s: \"%s\" is more than it takes\n", argv[0], argv[optind]);
 		err = -EINVAL;
@@ -195,7 +213,8 @@ cli_parse(int argc, char **argv, const struct cli_option *options, const char *a
 		if (!options[i].required || given[i])
 			continue;
 		name_option(&options[i], name);
-		fprintf(stderr, "%s: %s %s is missing\n", argv[0], name, options[i].argument);
+		fprintf(stderr, "%s: %s%s%s is missing\n", argv[0], name, *name ? " " : "",
+			options[i].argument);
 		err = -EINVAL;
 	}
 	if (err)

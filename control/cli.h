@@ -26,7 +26,10 @@ enum cli_kind {
 	CLI_BYTES,  /* uint64_t, > 0, with an optional suffix K, M or G */
 };
 
-/* An option. What is not given leaves *value as it was. */
+/*
+ * An option; or with neither letter nor name an operand: operands are taken in the
+ * table's order. What is not given leaves *value as it was.
+ */
 struct cli_option {
 	char letter;	  /* 0: only a name */
 	const char *name; /* NULL: only a letter */

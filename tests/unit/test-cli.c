@@ -15,6 +15,7 @@ static struct values {
 	const char *string;
 	uint64_t bytes;
 	unsigned int flags;
+	const char *operand;
 } got;
 
 static int
@@ -43,6 +44,7 @@ parse(const char *const *words)
 		  .argument = "B",
 		  .help = "b" },
 		{ .name = "flag", .flags = &got.flags, .bit = 1, .help = "f" },
+		{ .kind = CLI_STRING, .value = &got.operand, .argument = "WORD", .help = "w" },
 		CLI_END,
 	};
 	char *argv[16] = { (char *)"test" };
@@ -68,6 +70,11 @@ test_options_are_taken_by_letter_and_name(void **state)
 	assert_int_equal(got.bytes, 65536);
 	assert_int_equal(got.flags, 3);
 	assert_int_equal(PARSE("--debug", "-n", "1"), 0);
+	assert_null(got.operand);
+	assert_int_equal(PARSE("word", "-n", "1"), 0);
+	assert_string_equal(got.operand, "word");
+	assert_int_equal(PARSE("-n", "1", "--", "-s"), 0);
+	assert_string_equal(got.operand, "-s");
 }
 
 static void
@@ -82,7 +89,7 @@ test_wrong_options_are_refused(void **state)
 	assert_int_equal(PARSE("-n"), -EINVAL);
 	assert_int_equal(PARSE("-n", "1", "-z"), -EINVAL);
 	assert_int_equal(PARSE("-n", "1", "--unknown"), -EINVAL);
-	assert_int_equal(PARSE("-n", "1", "more"), -EINVAL);
+	assert_int_equal(PARSE("-n", "1", "operand", "more"), -EINVAL);
 	assert_int_equal(PARSE("-n", "1", "--bytes", "x"), -EINVAL);
 }
 

@@ -23,7 +23,7 @@ ALL_LDFLAGS := $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now,-z,noexecstack) -Wl,--
 # What a fresh Debian or Ubuntu machine needs, for everything `make check`,
 # `make lint`, `make demo` and `make bench` do.
 PACKAGES := build-essential pkg-config clang clang-format cppcheck shellcheck \
-	  libaio-dev libjansson-dev libcmocka-dev libnbd-dev libnbd-bin \
+	  libaio-dev libjansson-dev libcmocka-dev libnbd-dev libnbd-bin attr \
 	  qemu-utils qemu-system-common fio nbdkit jq e2fsprogs perl
 
 # One word and the file a command makes; V=1 shows the command.
@@ -47,7 +47,7 @@ ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
 TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
-SHARED_OBJ  := $(call obj,drivers/migrate-state.c drivers/image-identity.c drivers/image-mark.c)
+SHARED_OBJ  := $(call obj,drivers/migrate-state.c $(wildcard drivers/image-*.c))
 TAPDISK_LIBS := -laio -ljansson -lpthread
 
 all: $(BUILD)/tapdisk $(BUILD)/tap-ctl ## build tapdisk and tap-ctl

@@ -13,8 +13,17 @@ int migrate_cli_set(int argc, char **argv);
 int migrate_cli_complete(int argc, char **argv);
 int migrate_cli_cancel(int argc, char **argv);
 int migrate_cli_list(int argc, char **argv);
+int migrate_cli_mark(int argc, char **argv);
+int migrate_cli_unmark(int argc, char **argv);
 
-/* All but list: whose migration it is. -p may be left out. */
+/* mark and unmark */
+#define CLI_MARKED(image)                                                                    \
+	{                                                                                    \
+		.kind = CLI_STRING, .value = (image), .required = true, .argument = "IMAGE", \
+		.help = "a file or block device, with or without aio:"                       \
+	}
+
+/* Most of the others: whose migration it is. -p may be left out. */
 #define CLI_OF_PID(pid)                                                                        \
 	{                                                                                      \
 		.letter = 'p', .kind = CLI_NUMBER, .value = (pid), .min = 1, .max = INT32_MAX, \

@@ -20,6 +20,7 @@
 #include "image-mark.h"
 #include "migrate-commands.h"
 #include "migrate-follow.h"
+#include "migrate-holder.h"
 #include "migrate-state.h"
 
 #define STATE_SUFFIX  ".migrate"
@@ -151,7 +152,8 @@ check_destination(const struct start *s, bool *device)
 		return tap_ctl_fail(-EINVAL, "%s is neither a file nor a block device",
 				    s->destination);
 	*device = S_ISBLK(st.st_mode);
-	return 0;
+	/* Its own disk: that they are the same will be said. */
+	return migrate_check_free(s->destination, &s->vbd);
 }
 
 /* Beside a file; for a block device in a directory of our own. */

@@ -12,6 +12,8 @@ static const struct cli_command commands[] = {
 	{ "complete", migrate_cli_complete, "leave the source when synchronised" },
 	{ "cancel", migrate_cli_cancel, "go back to the source" },
 	{ "list", migrate_cli_list, "list the migrations on this host" },
+	{ "mark", migrate_cli_mark, "show what a migration has marked an image with" },
+	{ "unmark", migrate_cli_unmark, "remove the mark: the image may be used again" },
 	{ NULL, NULL, NULL },
 };
 

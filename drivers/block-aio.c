@@ -8,7 +8,11 @@
  * for it), and one of zeroes or block status.
  *
  * An image is locked while it is open: no two writers, no writer beside readers.
+ * One that a migration has marked is not opened at all, not even to be read: it
+ * is half of a disk, or an old one (image-mark.h).
  */
+#include "image-lock.h"
+#include "image-mark.h"
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
@@ -405,6 +409,15 @@ tdaio_queue_block_status(td_driver_t *driver, td_request_t treq)
 
 /* --- opening and closing ------------------------------------------------------- */
 
+static void
+tdaio_say_holder(const char *name)
+{
+	char text[IMAGE_HOLDER_SIZE];
+
+	image_lock_holder(name, text, sizeof(text));
+	EPRINTF("%s: in use by %s", name, text);
+}
+
 /* The descriptor, or -errno. */
 static int
 tdaio_open_file(struct tdaio *aio, const char *name, td_flag_t flags)
@@ -436,9 +449,10 @@ tdaio_open_file(struct tdaio *aio, const char *name, td_flag_t flags)
 	}
 	if (fd < 0) {
 		err = -errno;
-		EPRINTF("%s: cannot open it: %s", name,
-			err == -EBUSY ? "it is mounted, or another program has it"
-				      : strerror(-err));
+		if (err == -EBUSY)
+			tdaio_say_holder(name);
+		else
+			EPRINTF("%s: cannot open it: %s", name, strerror(-err));
 		return err;
 	}
 
@@ -452,24 +466,26 @@ tdaio_open_file(struct tdaio *aio, const char *name, td_flag_t flags)
 static int
 tdaio_lock(struct tdaio *aio, const char *name)
 {
-	struct flock lock = {
-		.l_type = aio->readonly ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-	};
+	int err = image_lock(aio->fd, !aio->readonly);
 
-	if (!fcntl(aio->fd, F_OFD_SETLK, &lock))
-		return 0;
+	if (err == -EBUSY)
+		tdaio_say_holder(name);
+	else if (err)
+		tlog_syslog(TLOG_WARN,
+			    "%s: cannot be locked (%s); nothing keeps others from it", name,
+			    strerror(-err));
+	return err == -EBUSY ? err : 0;
+}
 
-	if (errno == EAGAIN || errno == EACCES) {
-		EPRINTF("%s: in use: another disk of a tapdisk, or another program, has it "
-			"locked",
-			name);
-		return -EBUSY;
-	}
+static int
+tdaio_check_mark(struct tdaio *aio, const char *name)
+{
+	char why[2 * IMAGE_MARK_NAME];
+	int err = image_mark_check(aio->fd, name, NULL, why, sizeof(why));
 
-	tlog_syslog(TLOG_WARN, "%s: cannot be locked (%s); nothing keeps others from it", name,
-		    strerror(errno));
-	return 0;
+	if (err)
+		EPRINTF("%s", why);
+	return err;
 }
 
 /* Whether O_DIRECT takes a read of that size at offset into buf. */
@@ -597,6 +613,8 @@ tdaio_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encr
 		return aio->fd;
 
 	err = tdaio_lock(aio, name);
+	if (!err && !(flags & TD_OPEN_MIGRATION))
+		err = tdaio_check_mark(aio, name);
 	if (!err)
 		err = tdaio_get_info(aio, name, &driver->info);
 	if (!err && !tdaio_grow(aio))

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
@@ -290,8 +291,17 @@ close_events(struct migrate *m)
 }
 
 static void
+unlock(struct migrate *m)
+{
+	if (m->lock >= 0)
+		close(m->lock);
+	m->lock = -1;
+}
+
+static void
 migrate_free(struct migrate *m)
 {
+	unlock(m);
 	pool_release(&m->guests);
 	json_decref(m->settings);
 	free(m->path);
@@ -305,6 +315,8 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	int err;
 
 	err = migrate_check_settings(m);
+	if (err == -EALREADY)
+		migrate_mark_recover(m);
 	if (!err)
 		err = open_disks(m, flags);
 	if (err)
@@ -318,11 +330,16 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	err = open_control(m);
 	if (err)
 		goto out_events;
-	err = migrate_record_open(m);
+	err = migrate_mark_open(m);
 	if (err)
 		goto out_control;
+	err = migrate_record_open(m);
+	if (err)
+		goto out_mark;
 	return 0;
 
+out_mark:
+	migrate_mark_undo(m);
 out_control:
 	migrate_control_close(m->control, NULL);
 out_events:
@@ -347,6 +364,7 @@ migrate_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *en
 	INIT_LIST_HEAD(&m->link);
 	pool_init(&m->guests, sizeof(struct guest));
 	m->driver = driver;
+	m->lock = -1;
 	m->path = strdup(name);
 	if (!m->path)
 		goto fail;
@@ -355,7 +373,9 @@ migrate_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *en
 		err = -EROFS;
 		goto fail;
 	}
-	err = migrate_state_load(m->path, &m->settings, text, sizeof(text));
+	err = migrate_state_lock(m->path, &m->lock, text, sizeof(text));
+	if (!err)
+		err = migrate_state_load(m->path, &m->settings, text, sizeof(text));
 	if (err) {
 		EPRINTF("%s", text);
 		goto fail;
@@ -402,6 +422,13 @@ hand_over(struct migrate *m)
 }
 #endif
 
+static void
+record_end(struct migrate *m)
+{
+	if (!migrate_record_end(m, migrate_status(m)))
+		migrate_mark_end(m);
+}
+
 /* The driver is closed and the side that had stalled has answered at last. */
 static void
 bury(struct migrate *m)
@@ -432,7 +459,7 @@ on_wake(event_id_t id, char mode, void *private)
 	if (!migration_over(&m->migration)) {
 		migration_tick(&m->migration);
 	} else if (!m->ended) {
-		migrate_record_end(m, migrate_status(m));
+		record_end(m);
 		hand_over(m);
 	}
 }
@@ -487,7 +514,7 @@ migrate_close(td_driver_t *driver)
 		tapdisk_server_iterate();
 	if (migration_over(&m->migration)) {
 		if (!m->ended)
-			migrate_record_end(m, migrate_status(m));
+			record_end(m);
 	} else {
 		err = migrate_record_saved(m);
 		if (err) {
@@ -496,6 +523,7 @@ migrate_close(td_driver_t *driver)
 		}
 	}
 	say_last(m);
+	unlock(m);
 	m->driver = NULL;
 	if (migration_quiet(&m->migration))
 		bury(m);

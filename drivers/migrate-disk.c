@@ -139,16 +139,7 @@ image_request_done(td_request_t treq, int res)
 
 #ifdef TAPDISK_EXTENDED
 
-static int
-open_sync(struct image_disk *d)
-{
-	return 0;
-}
-
-static void
-close_sync(struct image_disk *d)
-{
-}
+#define NEEDS_FILE false
 
 static void
 send_flush(struct image_disk *d, td_request_t treq)
@@ -164,6 +155,7 @@ send_zero(struct image_disk *d, td_request_t treq)
 
 #else /* blktap */
 
+#define NEEDS_FILE     true
 #define TD_OP_FLUSH    (-1)
 #define TD_OP_ZERO     (-2)
 #define TD_REQ_NO_HOLE 0
@@ -171,24 +163,11 @@ send_zero(struct image_disk *d, td_request_t treq)
 
 static char zeroes[ZERO_SECTORS * SECTOR_BYTES] __attribute__((aligned(4096)));
 
-static int
-open_sync(struct image_disk *d)
-{
-	d->sync_fd = open(d->image->name, O_RDONLY | O_CLOEXEC);
-	return d->sync_fd < 0 ? -errno : 0;
-}
-
-static void
-close_sync(struct image_disk *d)
-{
-	close(d->sync_fd);
-}
-
 /* Seldom: only the migration's own flushes come here. It blocks the host. */
 static void
 send_flush(struct image_disk *d, td_request_t treq)
 {
-	image_request_done(treq, fdatasync(d->sync_fd) ? -errno : 0);
+	image_request_done(treq, fdatasync(d->fd) ? -errno : 0);
 }
 
 static void
@@ -245,6 +224,30 @@ image_disk_submit(struct disk *disk, struct disk_io *io)
 	}
 }
 
+/*
+ * For its mark, and where the host has no flush for that too. What is no path (a
+ * disk that is not on this machine) cannot be opened by it, so it needs no mark.
+ */
+static int
+open_file(struct image_disk *d)
+{
+	int err;
+
+	d->fd = open(d->image->name, O_RDONLY | O_CLOEXEC);
+	if (d->fd >= 0 || (errno == ENOENT && !NEEDS_FILE))
+		return 0;
+	err = -errno;
+	EPRINTF("%s: cannot open it: %s", d->image->name, strerror(-err));
+	return err;
+}
+
+static void
+close_file(struct image_disk *d)
+{
+	if (d->fd >= 0)
+		close(d->fd);
+}
+
 int
 image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 {
@@ -261,11 +264,14 @@ image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 		EPRINTF("%s: a disk of a migration cannot be a migration itself", name);
 		return -EINVAL;
 	}
+#ifdef TAPDISK_EXTENDED
+	flags |= TD_OPEN_MIGRATION;
+#endif
 	*d = (struct image_disk){ .disk.submit = image_disk_submit };
 	err = tapdisk_image_open(type, path, (int)flags, NULL, &d->image);
 	if (err)
 		return err;
-	err = open_sync(d);
+	err = open_file(d);
 	if (err) {
 		tapdisk_image_close(d->image);
 		return err;
@@ -278,7 +284,7 @@ image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 						       image_disk_retry, d);
 	if (d->retry_event < 0) {
 		err = d->retry_event;
-		close_sync(d);
+		close_file(d);
 		tapdisk_image_close(d->image);
 	}
 	return err;
@@ -291,7 +297,7 @@ image_disk_close(struct image_disk *d)
 		return;
 	d->closed = true;
 	tapdisk_server_unregister_event(d->retry_event);
-	close_sync(d);
+	close_file(d);
 	pool_release(&d->requests);
 	pool_release(&d->retries);
 	if (!d->handed_over)

@@ -26,14 +26,13 @@ struct image_disk {
 	int32_t retry_event;   /* its timeout is set while there are any */
 	bool handed_over;      /* closing the image is somebody else's business */
 	bool closed;
-#ifndef TAPDISK_EXTENDED
-	int sync_fd;
-#endif
+	int fd; /* the file or device, by a descriptor of our own; -1: there is none */
 };
 
 /*
- * Opens the image "type:name"; 0 or -errno, with the reason in the log. The
- * disk is the caller's memory and stays where it is until it is closed.
+ * Opens the image "type:name", whatever its mark says (migrate-mark.c looks at
+ * that); 0 or -errno, with the reason in the log. The disk is the caller's memory and stays
+ * where it is until it is closed.
  */
 int image_disk_open(struct image_disk *d, const char *name, td_flag_t flags);
 

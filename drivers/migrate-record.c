@@ -188,9 +188,8 @@ check_state(const struct migrate *m)
 					strcmp(state, "completed") ? "source" : "destination"));
 		return -EALREADY;
 	}
-	EPRINTF("%s: its tapdisk died, or still runs: what is where is not recorded. With "
-		"mirror or "
-		"dbt the source is whole; with lr, slr or aio (this is %s) neither disk need "
+	EPRINTF("%s: its tapdisk died: what is where is not recorded. With mirror or dbt the "
+		"source is whole; with lr, slr or aio (this is %s) neither disk need "
 		"be",
 		m->path, migrate_setting(m, "strategy"));
 	return -EUCLEAN;
@@ -247,7 +246,8 @@ migrate_record_open(struct migrate *m)
 	int err;
 
 	json_object_set_new(m->settings, "state", json_string(MIGRATE_STATE_OPEN));
-	err = migrate_state_save(m->path, m->settings, NULL, NULL, text, sizeof(text));
+	err = migrate_state_save(m->path, &m->lock, m->settings, NULL, NULL, text,
+				 sizeof(text));
 	if (err)
 		EPRINTF("%s", text);
 	return err;
@@ -260,7 +260,8 @@ migrate_record_saved(struct migrate *m)
 	int err;
 
 	record(m, MIGRATE_STATE_SAVED);
-	err = migrate_state_save(m->path, m->settings, write_map, m, text, sizeof(text));
+	err = migrate_state_save(m->path, &m->lock, m->settings, write_map, m, text,
+				 sizeof(text));
 	if (err) {
 		EPRINTF("%s; the disk stays open, for what is where would be lost", text);
 		json_object_set_new(m->settings, "state", json_string(MIGRATE_STATE_OPEN));
@@ -268,15 +269,19 @@ migrate_record_saved(struct migrate *m)
 	return err;
 }
 
-void
+int
 migrate_record_end(struct migrate *m, json_t *result)
 {
 	char text[ERROR_TEXT];
+	int err;
 
 	m->ended = true;
 	record(m, migration_state_name(m->migration.state));
 	json_object_set_new(m->settings, "result", result);
-	if (migrate_state_save(m->path, m->settings, NULL, NULL, text, sizeof(text)))
+	err = migrate_state_save(m->path, &m->lock, m->settings, NULL, NULL, text,
+				 sizeof(text));
+	if (err)
 		EPRINTF("the migration is %s, but %s", migration_state_name(m->migration.state),
 			text);
+	return err;
 }

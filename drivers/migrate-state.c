@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image-lock.h"
 #include "migrate-state.h"
 
 #define FIRST_LINE_MAX (64 * 1024)
@@ -102,23 +103,45 @@ migrate_state_create(const char *path, json_t *settings, char *err, size_t err_s
 }
 
 int
-migrate_state_save(const char *path, json_t *settings, int (*write_map)(FILE *, void *),
-		   void *ctx, char *err, size_t err_size)
+migrate_state_lock(const char *path, int *lock, char *err, size_t err_size)
+{
+	int fd = image_lock_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+	char who[IMAGE_HOLDER_SIZE];
+
+	if (fd == -EBUSY) {
+		image_lock_holder(path, who, sizeof(who));
+		return fail(err, err_size, fd, "the state file %s is in use by %s", path, who);
+	}
+	if (fd < 0)
+		return fail(err, err_size, fd, "cannot open the state file %s and lock it: %s",
+			    path, strerror(-fd));
+	*lock = fd;
+	return 0;
+}
+
+int
+migrate_state_save(const char *path, int *lock, json_t *settings,
+		   int (*write_map)(FILE *, void *), void *ctx, char *err, size_t err_size)
 {
 	char next[PATH_MAX];
-	int code;
+	int code, next_lock;
 
 	if (snprintf(next, sizeof(next), "%s.new", path) >= (int)sizeof(next))
 		return fail(err, err_size, -ENAMETOOLONG, "%s: the name is too long", path);
 	/* One that a process left behind when it died. */
 	unlink(next);
 	code = create(next, settings, write_map, ctx, err, err_size);
+	if (!code)
+		code = migrate_state_lock(next, &next_lock, err, err_size);
 	if (code)
 		return code;
 	if (rename(next, path)) {
 		code = -errno;
 		unlink(next);
+		close(next_lock);
 	} else {
+		close(*lock);
+		*lock = next_lock;
 		code = sync_directory_of(path);
 	}
 	if (code)

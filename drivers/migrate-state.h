@@ -39,13 +39,19 @@ int migrate_state_create(const char *path, json_t *settings, char *err, size_t e
 int migrate_state_load(const char *path, json_t **settings, char *err, size_t err_size);
 
 /*
- * Replaces path by settings and, unless write_map is NULL, what it writes: it
- * returns 0 or -errno. 0; or -errno with a sentence, and the old file is still
- * there.
+ * Locks the file that path names (image-lock.h) for as long as *lock is open. 0; or
+ * -errno, -EBUSY if somebody has it, with a sentence.
  */
-int
-migrate_state_save(const char *path, json_t *settings, int (*write_map)(FILE *file, void *ctx),
-		   void *ctx, char *err, size_t err_size);
+int migrate_state_lock(const char *path, int *lock, char *err, size_t err_size);
+
+/*
+ * Replaces path by settings and, unless write_map is NULL, what it writes: it
+ * returns 0 or -errno. *lock becomes the new file's. 0; or -errno with a sentence,
+ * and the old file is still there.
+ */
+int migrate_state_save(const char *path, int *lock, json_t *settings,
+		       int (*write_map)(FILE *file, void *ctx), void *ctx, char *err,
+		       size_t err_size);
 
 /*
  * Reads the map behind the first line, a call of run() for each; it returns 0 or

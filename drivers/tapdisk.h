@@ -10,6 +10,7 @@
  *  - TD_OP_ZERO: the range reads as zeroes afterwards, and may be deallocated
  *    unless the request says TD_REQ_NO_HOLE. A guest's discard is this too: one
  *    whose read-back is undefined does not exist here;
+ *  - TD_OPEN_MIGRATION: an image is opened in spite of a migration's mark;
  *  - an image handed over in a running VBD (tapdisk-vbd.h).
  *
  * A driver is a table (struct tap_disk). tapdisk calls td_open once, then the
@@ -52,6 +53,8 @@ enum TD_OPS {
 #define TD_OPEN_STRICT	    0x00008
 #define TD_OPEN_SHAREABLE   0x00010
 #define TD_OPEN_NO_O_DIRECT 0x02000
+/* TAPDISK_EXTENDED. By a migration, which looks at the mark itself (image-mark.h). */
+#define TD_OPEN_MIGRATION 0x10000000
 
 /* Answers of a block status request. */
 #define TD_BLOCK_STATE_NONE 0

@@ -77,6 +77,11 @@ gone() { # PID
 	! kill -0 "$1" 2>/dev/null
 }
 
+# After a migration the source may be used again only if somebody says so.
+unmark() { # FILE
+	tap migrate unmark "$1"
+}
+
 disk_args() { # TYPE:NAME that the running VBD is made of
 	tap list -p "$pid" -m "$minor" | sed -n 's/.* args=//p'
 }

@@ -137,6 +137,7 @@ measure_copies() {
 	sync target
 	for ((round = 0; round < ROUNDS; round++)); do
 		rm -f target.migrate
+		unmark source || die "the source of the last copy cannot be used again"
 		start_disk "aio:$T/source"
 		ours+=("$(seconds_of copy_by_tapdisk)")
 		stop_disk

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: tests/fuzz/host.o drivers/block-migrate.o drivers/migrate-commands.o */
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
+/* links: drivers/migrate-mark.o drivers/image-mark.o drivers/image-identity.o */
+/* links: drivers/image-lock.o */
 /* links: drivers/migrate-state.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */

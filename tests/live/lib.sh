@@ -134,7 +134,7 @@ guest_bs=(--bs=4k) # a test of odd sizes sets something else
 # A disk of random contents on src, whose guest has not written anything yet,
 # and no destination.
 fresh_disk() { # BYTES
-	rm -f dst ./*.migrate
+	rm -f src dst ./*.migrate # new files: a source that was left is marked
 	head -c "$1" /dev/urandom >src
 	cp src pristine
 	: >"$passes"

@@ -41,6 +41,7 @@ for at in 1 100 200 255; do
 done
 for strategy in lr slr aio mirror dbt; do
 	rm -f dst dst.migrate
+	unmark src
 	start_disk "aio:$T/src"
 	move "a sparse disk by $strategy" --create --strategy $strategy
 	stop_disk
@@ -51,6 +52,7 @@ done
 # Sparse, onto an image full of garbage: the holes are zeroes there too.
 head -c 256M /dev/urandom >dst
 rm -f dst.migrate
+unmark src
 start_disk "aio:$T/src"
 move "a sparse disk onto garbage"
 stop_disk

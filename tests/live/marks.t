@@ -1,0 +1,197 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Nobody opens half of a disk, or an old one, by mistake: the images of a
+# migration are marked from its beginning, and whoever else opens them is told
+# whose they are. Afterwards the source stays marked until somebody says that
+# it may be used again.
+. "$(dirname "$0")/lib.sh"
+needs jq setfattr
+
+size=$((8 << 20))
+
+mark() { # IMAGE
+	tap migrate mark "$1" --json | jq -r '.mark | if . then "\(.role) \(.name)" else "none" end'
+}
+
+opens() { # TYPE:NAME: a tapdisk does, and closes it again
+	local marker
+	marker=$(tap create -a "$@") || return 1
+	marker=${marker##*/tapdisk-}
+	tap destroy -p "$(tap list -m "$marker" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')" -m "$marker"
+}
+
+is_marked() { # IMAGE MARK
+	[ "$(mark "$1")" = "$2" ]
+}
+
+start() { # STRATEGY [option...]
+	mig start --to "aio:$T/dst" --create --strategy "$1" --rate 1 --complete manual "${@:2}"
+}
+
+# --- a migration that completes --------------------------------------------------
+
+fresh_disk $size
+is "$(mark src)" none "an image has no mark"
+ok "starts" start slr
+is "$(mark src)" "source $T/dst.migrate" "the source's mark names the state file"
+is "$(mark "aio:$T/dst")" "destination $T/dst.migrate" "so does the destination's"
+like "$(tap migrate mark src)" "source of migration $(status .uuid), state file $T/dst.migrate" "for people too"
+
+other=("$pid" "$minor")
+head -c $size /dev/urandom >src2
+start_disk "aio:$T/src2"
+refuses "a second migration to the same destination" "$T/dst is in use by tapdisk ${other[0]} \(minor ${other[1]}\)" \
+	mig start --to "aio:$T/dst"
+refuses "one onto the other's source" "$T/src is in use by tapdisk ${other[0]} \(minor ${other[1]}\)" \
+	mig start --to "aio:$T/src"
+ok "the disk that was to move runs as before" runs_on "aio:$T/src2"
+is "$(find . -name '*.migrate')" ./dst.migrate "no state file is left"
+refuses "a second tapdisk on the same image" "$T/src: in use by tapdisk ${other[0]}" tap create -a "aio:$T/src"
+refuses "a second tapdisk on the same state file" "$T/dst.migrate is in use by tapdisk ${other[0]}" \
+	tap create -a "migrate:$T/dst.migrate"
+refuses "to unmark what is in use" "in use by tapdisk ${other[0]} \(minor ${other[1]}\)" tap migrate unmark --force src
+stop_disk
+pid=${other[0]} minor=${other[1]}
+
+ok "the VBD is paused" tap pause -p "$pid" -m "$minor"
+is "$(mark src), $(mark dst)" "source $T/dst.migrate, destination $T/dst.migrate" "the marks stay"
+refuses "the source" "is the source of a migration.*open migrate:$T/dst.migrate" tap create -a "aio:$T/src"
+refuses "the destination, read-only" "is the destination of a migration.*open migrate:$T/dst.migrate" \
+	tap create -a "aio:$T/dst" -R
+refuses "to unmark it" "--force" tap migrate unmark src
+mv src elsewhere
+refuses "the source under another name" "open migrate:$T/dst.migrate" tap create -a "aio:$T/elsewhere"
+mv elsewhere src
+for side in src dst; do # another migration, of what is not its own
+	jq -nc --arg uuid "$(</proc/sys/kernel/random/uuid)" --arg from "aio:$T/src2" --arg to "aio:$T/$side" \
+		'{format: "tapmigrate-state", version: 1, uuid: $uuid, source: $from, destination: $to,
+		destination_is_zero: false, strategy: "lr", threshold: 32, rate_mib_s: 1, chunk: 65536,
+		complete: "manual", state: "new", result: null}' >stranger
+	refuses "another migration onto $side" "open migrate:$T/dst.migrate" tap create -a "migrate:$T/stranger"
+	is "$(mark src2)" none "which leaves no mark of its own"
+done
+ok "unpaused, the migration goes on" tap unpause -p "$pid" -m "$minor"
+mig set --rate 0
+ok "and synchronises" wait_for state_is synchronised
+ok "and completes" mig complete --wait
+is "$(mark dst)" none "the destination has no mark any more"
+ok "the source is superseded" wait_for is_marked src "superseded aio:$T/dst"
+stop_disk
+refuses "the source" "out of date: the disk has moved to aio:$T/dst .*tap-ctl migrate unmark" tap create -a "aio:$T/src"
+refuses "the source, read-only" "out of date" tap create -a "aio:$T/src" -R
+like "$(tap migrate mark src)" "out of date; the disk has moved to aio:$T/dst" "mark tells the same"
+ok "the destination opens" start_disk "aio:$T/dst"
+refuses "the old source as a destination" "out of date" mig start --to "aio:$T/src"
+ok "which is said before anything is written" cmp src pristine
+stop_disk
+ok "unmark needs no force then" tap migrate unmark src
+is "$(mark src)" none "and removes it"
+ok "once unmarked it opens" opens "aio:$T/src"
+
+# --- one that dies between its last steps -----------------------------------------
+
+uuid=$(jq -r .uuid dst.migrate | head -1)
+# From the state file on: completed, and nothing done about the marks.
+setfattr -n user.tapmigrate -v "1 source $uuid $T/dst.migrate" src
+setfattr -n user.tapmigrate -v "1 destination $uuid $T/dst.migrate" dst
+refuses "the destination whose mark was not removed" "open migrate:$T/dst.migrate" tap create -a "aio:$T/dst"
+refuses "opening what it names" "is completed; the disk is aio:$T/dst now" tap create -a "migrate:$T/dst.migrate"
+is "$(mark src), $(mark dst)" "superseded aio:$T/dst, none" "has done the steps that were missing"
+refuses "opening it again" "is completed; the disk is aio:$T/dst now" tap create -a "migrate:$T/dst.migrate"
+is "$(mark src), $(mark dst)" "superseded aio:$T/dst, none" "changes nothing"
+# One that somebody else has marked meanwhile is left alone.
+setfattr -n user.tapmigrate -v "1 source 00000000-1111-2222-3333-444444444444 /j" dst
+refuses "opening it a third time" "is completed" tap create -a "migrate:$T/dst.migrate"
+is "$(mark dst)" "source /j" "leaves the mark of another migration"
+
+setfattr -n user.tapmigrate -v "$(head -c 3000 /dev/urandom | base64 -w 0 | head -c 3000)" dst
+refuses "an image whose mark is rubbish" "not understood.*--force" tap create -a "aio:$T/dst"
+is "$(mark dst)" "unknown null" "mark says so"
+refuses "to unmark it without force" "--force" tap migrate unmark dst
+ok "with force it goes" tap migrate unmark --force dst
+ok "and the image opens" opens "aio:$T/dst"
+
+# --- one that is cancelled ----------------------------------------------------------
+
+for strategy in lr mirror; do
+	fresh_disk $size
+	ok "$strategy starts" start $strategy
+	ok "$strategy cancels" mig cancel --wait
+	is "$(mark src)" none "the source has no mark any more"
+	ok "nor has the destination" wait_for is_marked dst none
+	stop_disk
+	ok "the source opens" opens "aio:$T/src"
+	ok "the destination opens" opens "aio:$T/dst"
+done
+
+# --- one whose tapdisk dies ------------------------------------------------------------
+
+fresh_disk $size
+ok "starts" start lr
+kill -KILL "$pid"
+wait_for gone "$pid"
+is "$(mark src), $(mark dst)" "source $T/dst.migrate, destination $T/dst.migrate" "a killed tapdisk leaves the marks"
+for side in src dst; do
+	refuses "$side" "open migrate:$T/dst.migrate" tap create -a "aio:$T/$side"
+done
+refuses "to unmark the source" "lost.*--force" tap migrate unmark src
+ok "with force it goes" tap migrate unmark --force src
+ok "and it opens" opens "aio:$T/src"
+
+# --- one that fails to start --------------------------------------------------------------
+
+fresh_disk $size
+truncate -s 4096 dst
+refuses "a destination that is too small" "smaller" mig start --to "aio:$T/dst"
+is "$(mark src), $(mark dst)" "none, none" "leaves no marks"
+rm dst
+mkdir dst.migrate.new # is in the way, which shows only after the marks have been set
+refuses "a state file that cannot be replaced" "dst.migrate" mig start --to "aio:$T/dst" --create
+rmdir dst.migrate.new
+is "$(mark src)" none "leaves no mark on the source"
+ok "the disk runs as before" runs_on "aio:$T/src"
+stop_disk
+
+# --- block devices ---------------------------------------------------------------------------
+
+loop() { # FILE: a device on it, in $device
+	device=$(losetup --find --show "$1" 2>/dev/null) && devices+=("$device")
+}
+at_exit() {
+	[ "$failures" = 0 ] || say "to repeat: SEED=$SEED $0"
+	for device in "${devices[@]}"; do
+		losetup --detach "$device"
+	done
+}
+devices=()
+
+rm -f src dst
+truncate -s $size src dst
+if [ "$(id -u)" = 0 ] && loop src && loop dst; then
+	src=${devices[0]} dst=${devices[1]}
+	start_disk "aio:$src"
+	ok "devices: starts" mig start --to "aio:$dst" --rate 1 --complete manual --strategy slr
+	journal=$(status .state_file)
+	is "$(mark "$src"), $(mark "$dst")" "source $journal, destination $journal" "devices: both are marked"
+	is "$(find "$TAPMIGRATE_STATE_DIR" -name 'mark-loop-*' | wc -l)" 2 "devices: in the state directory"
+	mig set --rate 0
+	wait_for state_is synchronised
+	ok "devices: completes" mig complete --wait
+	ok "devices: the source is superseded" wait_for is_marked "$src" "superseded aio:$dst"
+	is "$(mark "$dst")" none "devices: the destination has no mark"
+	stop_disk
+	refuses "devices: the source" "out of date" tap create -a "aio:$src"
+	losetup --detach "$src"
+	devices=("$dst")
+	mv src renamed
+	truncate -s 1M another
+	loop another # takes the number
+	loop renamed
+	refuses "devices: the source under another number ($device, not $src)" "out of date" tap create -a "aio:$device"
+	ok "devices: unmark" tap migrate unmark "$device"
+	ok "devices: it opens" opens "aio:$device"
+	is "$(find "$TAPMIGRATE_STATE_DIR" -name 'mark-*')" "" "devices: no mark is left behind"
+else
+	say "no loop devices here: not tried"
+fi
+done_testing

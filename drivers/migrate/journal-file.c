@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "journal-file.h"
+#include "journal-record.h"
 
 static const char preamble_magic[8] = { 'T', 'A', 'P', 'M', 'I', 'G', 'R', 'J' };
 

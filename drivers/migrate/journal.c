@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal-record.h"
 #include "journal.h"
 #include "pool.h"
 

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "journal-record.h"
 #include "journal.h"
 
 #define SECTORS	  (4ull * JOURNAL_REGION_SECTORS + 100)

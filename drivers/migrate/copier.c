@@ -130,6 +130,7 @@ copy_write(struct copy *copy, enum disk_op op)
 	copy->sio.io.op = op;
 	copy->sio.io.no_hole = false;
 	copy->sio.done = copy_written;
+	copy->closure.writing = side_bit(c->to);
 	c->counters.written[c->to] += (uint64_t)copy->sio.io.count * SECTOR_BYTES;
 	engine_submit(c->engine, c->to, &copy->sio);
 }

@@ -564,7 +564,7 @@ write_route(struct part *p)
 		return;
 	}
 	sides = e->row->write_reaches[region_of(e, p->sector)] & (side_mask)~stalled_sides(e);
-	if (c && (!c->lost || (sides & c->lost))) {
+	if (c && (!c->lost || (sides & (c->lost | c->writing)))) {
 		hold(p, &c->waiting);
 		return;
 	}
@@ -1354,7 +1354,7 @@ engine_close(struct engine *e, struct closure *c)
 
 	c->engine = e;
 	c->draining = 0;
-	c->lost = NO_SIDE;
+	c->lost = c->writing = NO_SIDE;
 	c->drained = false;
 	INIT_LIST_HEAD(&c->waiting);
 	list_add_tail(&c->link, &e->closures);

@@ -88,9 +88,11 @@ struct closure {
 	/*
 	 * Sides that have stalled meanwhile: the copy is lost, must change no
 	 * validity any more, and is to open the closure as soon as it has its
-	 * answer. Until then only writes to these sides are held.
+	 * answer. Until then only writes to these sides are held, and to the one
+	 * that the copy writes.
 	 */
 	side_mask lost;
+	side_mask writing; /* ... once it does */
 
 	/* The engine's. */
 	struct engine *engine;

@@ -1394,10 +1394,14 @@ engine_drained(const struct engine *e)
 void
 engine_set_row(struct engine *e, const struct strategy_row *row)
 {
+	struct closure *c;
+
 	e->row = row;
 	for (enum held h = 0; h < HELD_REASONS; h++)
 		if (h != HELD_SWITCH)
 			wake(e, &e->held[h]);
+	list_for_each_entry(c, &e->closures, link)
+		wake(e, &c->waiting);
 	engine_run(e);
 }
 

@@ -423,7 +423,7 @@ hand_over(struct migrate *m)
 #endif
 
 static void
-record_end(struct migrate *m)
+write_end(struct migrate *m)
 {
 	if (!migrate_record_end(m, migrate_status(m)))
 		migrate_mark_end(m);
@@ -459,7 +459,7 @@ on_wake(event_id_t id, char mode, void *private)
 	if (!migration_over(&m->migration)) {
 		migration_tick(&m->migration);
 	} else if (!m->ended) {
-		record_end(m);
+		write_end(m);
 		hand_over(m);
 	}
 }
@@ -514,7 +514,7 @@ migrate_close(td_driver_t *driver)
 		tapdisk_server_iterate();
 	if (migration_over(&m->migration)) {
 		if (!m->ended)
-			record_end(m);
+			write_end(m);
 	} else {
 		err = migrate_record_saved(m);
 		if (err) {

@@ -378,6 +378,7 @@ op_answer(struct op *op)
 	if (op->who == WHO_COPIER && io->op == DISK_READ && (op->err || is_zero(op)))
 		copier_read_at(io->buf)->buf = NULL;
 	promise_done(op);
+	wait_done(op);
 	if (op->twin) {
 		op->twin->twin_failed = op->err;
 		op->twin->twin = NULL;
@@ -482,6 +483,7 @@ disk_submit(struct disk *disk, struct disk_io *io)
 	if (io->op != DISK_STATUS && io->op != DISK_FLUSH)
 		d->bytes[op->who][writes(io)] += (uint64_t)io->count * SECTOR_BYTES;
 	promise_submit(op);
+	wait_submit(op);
 	remember(op);
 	done_ns = after_stalls(d, service_ns(d, io));
 	if (done_ns < SECOND + world.now_ns && rng_chance(r, d->plan->at_once)) {

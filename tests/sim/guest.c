@@ -5,18 +5,18 @@
 
 #include "sim.h"
 
-#define QUEUE_MAX	16
 #define READ_ALL_COUNT	64 /* sectors */
 #define PERCENT_AT_ONCE 70 /* of the requests; the rest comes while the migration ends */
 
 static struct {
-	struct request slot[QUEUE_MAX];
+	struct request slot[PLAN_QUEUE];
 	char *buffers;
 	unsigned next; /* planned request */
 	unsigned until;
 	uint32_t read_next; /* of reading everything */
 	uint64_t ready_ns;
 	bool waiting; /* for ready_ns */
+	bool endless;
 	unsigned busy;
 	uint64_t writers;
 } guest;
@@ -26,7 +26,7 @@ static void guest_pump(void);
 bool
 guest_owns(const void *buf)
 {
-	size_t bytes = (size_t)QUEUE_MAX * REQUEST_MAX * SECTOR_BYTES;
+	size_t bytes = (size_t)PLAN_QUEUE * REQUEST_MAX * SECTOR_BYTES;
 
 	return (const char *)buf >= guest.buffers && (const char *)buf < guest.buffers + bytes;
 }
@@ -41,7 +41,7 @@ guest_done(void)
 void
 guest_flushes_see(void)
 {
-	for (unsigned i = 0; i < QUEUE_MAX; i++)
+	for (unsigned i = 0; i < PLAN_QUEUE; i++)
 		if (guest.slot[i].busy && guest.slot[i].g.op == DISK_FLUSH)
 			promise_flush_sees(&guest.slot[i]);
 }
@@ -84,6 +84,7 @@ guest_answered(struct guest_io *g, int err)
 	q->busy = false;
 	guest.busy--;
 	promise_answer(q, err);
+	wait_ends(q, err);
 	if (g->op == DISK_READ && !err)
 		check_read(q);
 	if (g->op == DISK_WRITE || g->op == DISK_ZERO)
@@ -133,7 +134,15 @@ issue(struct request *q, enum disk_op op, uint32_t sector, uint32_t count)
 	}
 	if (op == DISK_WRITE || op == DISK_ZERO)
 		history_write_begins(sector, count, q->writer, op == DISK_ZERO);
+	wait_begins(q);
 	migration_guest(&world.m, &q->g);
+}
+
+static void
+skip_dropped(void)
+{
+	while (guest.next < guest.until && world.plan.request[guest.next].dropped)
+		guest.next++;
 }
 
 /* Issues the next request. False if it has to wait, or there is none. */
@@ -144,8 +153,11 @@ issue_next(void)
 	const struct plan_request *r;
 	uint32_t sector = guest.read_next, left = world.plan.sectors - sector;
 
-	while (guest.next < guest.until && world.plan.request[guest.next].dropped)
-		guest.next++;
+	skip_dropped();
+	if (guest.endless && guest.next == guest.until) {
+		guest.next = 0;
+		skip_dropped();
+	}
 	if (!q)
 		return false;
 	if (guest.next < guest.until) {
@@ -182,7 +194,28 @@ void
 guest_start(bool rest)
 {
 	guest.until = rest ? world.plan.requests : world.plan.requests * PERCENT_AT_ONCE / 100;
+	for (unsigned i = 0; i < guest.until && !rest; i++)
+		guest.endless |= world.plan.endless && !world.plan.request[i].dropped;
 	guest_pump();
+}
+
+void
+guest_stop(void)
+{
+	guest.endless = false;
+	guest.next = guest.until;
+}
+
+bool
+guest_is_endless(void)
+{
+	return guest.endless;
+}
+
+uint64_t
+guest_issued(void)
+{
+	return guest.writers - WRITER_GUEST;
 }
 
 void
@@ -199,13 +232,13 @@ guest_init(void)
 	char *buffers = guest.buffers;
 
 	if (!buffers)
-		buffers = aligned_alloc(4096, QUEUE_MAX * each);
+		buffers = aligned_alloc(4096, PLAN_QUEUE * each);
 	if (!buffers)
 		abort();
 	memset(&guest, 0, sizeof(guest));
 	guest.buffers = buffers;
 	guest.writers = WRITER_GUEST;
 	guest.read_next = world.plan.sectors;
-	for (unsigned i = 0; i < QUEUE_MAX; i++)
+	for (unsigned i = 0; i < PLAN_QUEUE; i++)
 		guest.slot[i].buf = buffers + i * each;
 }

@@ -220,11 +220,76 @@ plan_flushes(struct plan *p, struct rng *r)
 	p->drops_cache = true;
 }
 
+/*
+ * A guest that keeps its queue full of writes until the migration has ended, on
+ * disks that it saturates. Nothing else keeps the copier from its work.
+ */
+static void
+plan_endless(struct plan *p, struct rng *r)
+{
+	p->endless = rng_chance(r, 4);
+	if (!p->endless)
+		return;
+	p->faults = p->commands = 0;
+	p->resumed = p->paused = false;
+	p->state = MIGRATION_COPYING;
+	p->rate = 0;
+	p->auto_complete = p->strategy != STRATEGY_DBT;
+	for (enum side s = SRC; s < SIDES; s++) {
+		struct plan_disk *d = &p->disk[s];
+
+		d->latency_ns = MS + rng_below(r, 3 * MS);
+		d->spread_ns = rng_below(r, 3 * MS);
+		d->sector_ns = rng_below(r, MS / 100);
+		d->at_once = 0;
+	}
+	for (unsigned i = 0; i < p->requests; i++) {
+		struct plan_request *q = &p->request[i];
+
+		q->think_ns = 0;
+		if (q->count > ENDLESS_COUNT)
+			q->count = ENDLESS_COUNT;
+		if (q->op == DISK_READ && rng_chance(r, 90))
+			q->op = DISK_WRITE;
+		/* Flushes take no time where nothing has been written. */
+		if (q->op == DISK_FLUSH) {
+			q->op = DISK_WRITE;
+			q->count = p->align;
+		}
+	}
+}
+
+/*
+ * One side falls silent, recovers and falls silent again, while the other one, which
+ * was silent too, takes its time over what it owes.
+ */
+static void
+plan_relapse(struct plan *p, struct rng *r)
+{
+	enum side side;
+
+	if (!plan_stalls(p) || p->faults < 3 || rng_chance(r, 80))
+		return;
+	side = rng_chance(r, 50) ? SRC : DST;
+	for (unsigned i = 0; i < 3; i++) {
+		p->fault[i] = (struct plan_fault){
+			.kind = FAULT_STALL,
+			.side = i ? side : side_other(side),
+			.count = p->sectors,
+			.from_ns = rng_below(r, SECOND / 2) + (i == 2 ? 14 * SECOND : 0),
+			.drain_ns = i < 2 ? 40 * SECOND : SECOND / 2,
+		};
+		p->fault[i].to_ns =
+			p->fault[i].from_ns + (i ? 11 : 0) * SECOND + rng_below(r, 3 * SECOND);
+	}
+}
+
 void
 plan_make(struct plan *p, uint64_t seed)
 {
 	/* What was added later draws from a generator of its own: see regressions. */
 	struct rng later = { seed * 0x9e3779b97f4a7c15u + 2 };
+	struct rng last = { seed * 0xd1342543de82ef95u + 3 };
 	struct rng rng = { seed * 0x2545f4914f6cdd1du + 1 }, *r = &rng;
 	uint32_t chunks;
 
@@ -246,7 +311,7 @@ plan_make(struct plan *p, uint64_t seed)
 	if (p->resumed)
 		p->pristine = false;
 	p->ending = (enum ending)rng_below(r, ENDINGS);
-	p->queue = (unsigned)rng_scale(r, 16);
+	p->queue = (unsigned)rng_scale(r, PLAN_QUEUE);
 	p->issues_in_done = rng_chance(r, 50);
 	p->drops_cache = rng_chance(r, 50);
 	plan_disks(p, r);
@@ -256,6 +321,8 @@ plan_make(struct plan *p, uint64_t seed)
 	p->rng.state = rng_next(r);
 	plan_recoveries(p, &later);
 	plan_flushes(p, &later);
+	plan_endless(p, &later);
+	plan_relapse(p, &last);
 }
 
 unsigned
@@ -289,6 +356,15 @@ plan_stalls(const struct plan *p)
 {
 	for (unsigned i = 0; i < p->faults; i++)
 		if (!p->fault[i].dropped && p->fault[i].kind == FAULT_STALL)
+			return true;
+	return false;
+}
+
+bool
+plan_fills_up(const struct plan *p)
+{
+	for (unsigned i = 0; i < p->faults; i++)
+		if (!p->fault[i].dropped && p->fault[i].err == -ENOSPC)
 			return true;
 	return false;
 }
@@ -352,11 +428,12 @@ void
 plan_print(const struct plan *p)
 {
 	printf("# seed %" PRIu64 ": %s%s%s, %u sectors, chunk %u, align %u, threshold %u, "
-	       "depth %u, rate %" PRIu64 "%s%s%s, guest queue %u\n",
+	       "depth %u, rate %" PRIu64 "%s%s%s, guest queue %u%s\n",
 	       p->seed, strategy_row(p->strategy)->name, p->resumed ? ", resumed" : "",
 	       p->state == MIGRATION_ROLLING_BACK ? " rolling back" : "", p->sectors, p->chunk,
 	       p->align, p->threshold, p->depth, p->rate, p->auto_complete ? ", auto" : "",
-	       p->paused ? ", paused" : "", p->pristine ? ", pristine" : "", p->queue);
+	       p->paused ? ", paused" : "", p->pristine ? ", pristine" : "", p->queue,
+	       p->endless ? ", endless" : "");
 	for (unsigned i = 0; i < p->faults; i++)
 		if (!p->fault[i].dropped)
 			print_fault(&p->fault[i]);

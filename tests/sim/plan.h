@@ -19,6 +19,8 @@
 #define PLAN_COMMANDS 12
 #define PLAN_ITEMS    (PLAN_REQUESTS + PLAN_FAULTS + PLAN_COMMANDS)
 #define REQUEST_MAX   192 /* sectors */
+#define PLAN_QUEUE    16
+#define ENDLESS_COUNT 16u /* sectors of a request of an endless guest, at most */
 
 #define MS	1000000ull
 #define SECOND	1000000000ull
@@ -100,6 +102,7 @@ struct plan {
 	bool pristine;
 	enum ending ending;
 	unsigned queue;	     /* the guest's requests in flight, at most */
+	bool endless;	     /* it begins again with its first when it has issued all */
 	bool issues_in_done; /* the guest issues from inside its callback */
 	bool drops_cache;    /* a failed flush loses what it was to make stable */
 	struct plan_disk disk[SIDES];
@@ -121,6 +124,7 @@ bool *plan_dropped(struct plan *p, unsigned item);
 /* Nothing that is left in the plan fails or stalls. */
 bool plan_faultless(const struct plan *p);
 bool plan_stalls(const struct plan *p);
+bool plan_fills_up(const struct plan *p);
 bool plan_has(const struct plan *p, enum command command);
 
 void plan_print(const struct plan *p);

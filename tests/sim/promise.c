@@ -8,6 +8,7 @@
 static struct {
 	bool plain; /* no fault, one strategy from the beginning: the claims hold to the letter
 		     */
+	bool source_serves; /* it does not fail, and every write reaches it */
 	bool paused;
 	bool copier_rested; /* ... and since then nothing was in flight */
 	enum migration_state state;
@@ -294,6 +295,9 @@ check_error(const struct request *q, int err)
 {
 	const struct guest_io *g = &q->g;
 
+	if (promise.source_serves && world.m.state != MIGRATION_COMPLETED)
+		world_fail("a %s fails (%s) by the destination, and the source has it all",
+			   op_name(g->op), strerror(-err));
 	if (g->op == DISK_FLUSH) {
 		if (!any_flush_failed())
 			world_fail("a flush fails (%s) that no disk failed", strerror(-err));
@@ -452,6 +456,18 @@ promise_command(enum command command, uint64_t argument)
 	}
 }
 
+unsigned
+promise_pending(void)
+{
+	return promise.pending;
+}
+
+bool
+promise_copier_is_held(void)
+{
+	return promise.paused || promise.rate;
+}
+
 /* --- at the end -------------------------------------------------------------- */
 
 /* What is left alone holds what was acknowledged, and a flush has made it stable. */
@@ -491,12 +507,28 @@ promise_close(void)
 		world_fail("%u mirrored writes still pend", promise.pending);
 }
 
+static bool
+source_serves(const struct plan *p)
+{
+	if (p->resumed || p->strategy < STRATEGY_AIO)
+		return false;
+	for (unsigned i = 0; i < p->faults; i++)
+		if (!p->fault[i].dropped && p->fault[i].side == SRC)
+			return false;
+	for (unsigned i = 0; i < p->commands; i++)
+		if (!p->command[i].dropped && p->command[i].command == COMMAND_STRATEGY &&
+		    p->command[i].argument < STRATEGY_AIO)
+			return false;
+	return true;
+}
+
 void
 promise_init(void)
 {
 	memset(&promise, 0, sizeof(promise));
 	promise.plain = plan_faultless(&world.plan) && !world.plan.resumed &&
 			!plan_has(&world.plan, COMMAND_STRATEGY);
+	promise.source_serves = source_serves(&world.plan);
 	promise.fixed_threshold = !plan_has(&world.plan, COMMAND_THRESHOLD);
 	promise.state = world.plan.state;
 	promise.paused = world.plan.paused;

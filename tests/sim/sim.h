@@ -104,6 +104,11 @@ struct request {
 void guest_init(void);
 /* Issues the first part of what was planned, or the rest of it. */
 void guest_start(bool rest);
+/* An endless guest comes to an end. */
+void guest_stop(void);
+bool guest_is_endless(void);
+/* The requests that it has issued. */
+uint64_t guest_issued(void);
 /* Then reads the whole disk. */
 void guest_read_all(void);
 /* All that it was told to issue has been answered. */
@@ -145,6 +150,19 @@ void promise_answer(struct request *q, int err);
 void promise_event(void); /* after every event */
 void promise_end(enum migration_state state);
 void promise_close(void);
+/* Mirrored writes that not both sides have answered. */
+unsigned promise_pending(void);
+/* The operator has paused it, or set a rate. */
+bool promise_copier_is_held(void);
+
+/* --- who waits, and for what (wait.c) ------------------------------------------ */
+
+void wait_init(void);
+void wait_begins(const struct request *q);
+void wait_submit(const struct op *op);
+void wait_done(const struct op *op);
+void wait_ends(const struct request *q, int err);
+void wait_event(void); /* after every event */
 
 /* --- the world --------------------------------------------------------------- */
 

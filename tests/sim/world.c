@@ -10,6 +10,7 @@
 #include "sim.h"
 
 #define LOAD_NS	    (40 * SECOND)  /* then what fails is mended */
+#define LOAD_DBT    1000	   /* requests, of an endless guest */
 #define DEADLINE_NS (300 * SECOND) /* for what must then come to an end */
 
 #define STILL_EVENTS 50000 /* while time stands still: somebody spins */
@@ -294,6 +295,7 @@ world_begin(void)
 	if (migration_init(&world.m, &config))
 		abort();
 	promise_init();
+	wait_init();
 	world_at(SECOND, second_event, NULL, 0);
 	migration_start(&world.m);
 	guest_start(false);
@@ -317,6 +319,7 @@ enter(enum phase phase)
 	phase_ns = world.now_ns;
 	switch (phase) {
 	case PHASE_HEAL:
+		guest_stop();
 		world.healed = true;
 		disk_heal();
 		promise_command(COMMAND_RATE, 0);
@@ -341,11 +344,24 @@ enter(enum phase phase)
 	}
 }
 
+/* An endless guest goes on until the migration has completed under it. */
+static bool
+endless_load_over(void)
+{
+	if (world.now_ns > LOAD_NS)
+		world_fail("the migration does not end under an endless load");
+	/* Dirty block tracking need not get there. */
+	return world.ended ||
+	       (world.plan.strategy == STRATEGY_DBT && guest_issued() > LOAD_DBT);
+}
+
 static bool
 phase_over(void)
 {
 	switch (world.phase) {
 	case PHASE_LOAD:
+		if (guest_is_endless())
+			return endless_load_over();
 		return guest_done() || world.now_ns > LOAD_NS;
 	case PHASE_END:
 		return guest_done() && (world.ended || world.plan.ending == END_CLOSE);
@@ -383,6 +399,7 @@ world_run(void)
 		event.fn(event.arg, event.n);
 		operator_act();
 		promise_event();
+		wait_event();
 		while (world.phase != PHASE_OVER && phase_over())
 			enter(world.phase + 1);
 		if (world.phase > PHASE_LOAD && world.now_ns - phase_ns > DEADLINE_NS)

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # Shows that the simulator bites: builds the engine with each of the faults in
-# the file "mutants", and expects the simulator to find it in 20,000 seeds.
+# the file "mutants", and expects the simulator to find it in 20,000 seeds, or at
+# least with a seed of the file "regressions".
 # BUILD has the simulator's objects; MUTANTS, if set, is a pattern that chooses.
 use strict;
 use warnings;
@@ -61,6 +62,7 @@ while ($list =~ /^== (.*)\n-- (.*)\n((?:<<<<\n(?:.*\n)*?>>>>\n)+)/mg) {
 	push @mutants, { name => $name, file => $file, edits => \@edits } if $name =~ /$wanted/;
 }
 
+my @regressions = slurp(dirname(__FILE__) . '/regressions') =~ /^(\d+)/mg;
 my $failed = 0;
 printf "1..%d\n", scalar @mutants;
 for my $number (1 .. @mutants) {
@@ -70,6 +72,11 @@ for my $number (1 .. @mutants) {
 	compile($mutant, $dir);
 	my $output = `$dir/sim -q -n $seeds 2>&1`;
 	my $caught = $? != 0;
+	for my $seed (@regressions) {
+		last if $caught;
+		$output = `$dir/sim -q -f $seed -n 1 2>&1`;
+		$caught = $? != 0;
+	}
 	my ($how) = $output =~ /^# (seed \d+ event.*)/m;
 	my ($ran) = $output =~ /^# (\d+) seeds in/m;
 	$failed++ unless $caught;

@@ -958,7 +958,8 @@ flush_record(struct flush *f)
 	struct engine *e = f->engine;
 	side_mask kept = NO_SIDE;
 
-	if (!journalled(e)) {
+	/* One side's flush ends the migration, and says nothing of the other. */
+	if (!journalled(e) || f->kind == FLUSH_SIDE) {
 		flush_end(f);
 		return;
 	}
@@ -1121,10 +1122,10 @@ flush_begin(struct flush *f)
 	side_mask sides = f->needed;
 
 	list_add_tail(&f->link, &e->flushing);
-	if (f->kind != FLUSH_SIDE || journalled(e))
+	if (f->kind != FLUSH_SIDE)
 		sides |= flush_needed(e);
 	f->must = sides;
-	if (journalled(e)) {
+	if (journalled(e) && f->kind != FLUSH_SIDE) {
 		flush_take(f);
 		sides |= f->kind == FLUSH_ALL ? unflushed_sides(e)
 					      : flush_claimed(e, f->position);

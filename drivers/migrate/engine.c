@@ -411,6 +411,18 @@ write_progress(struct part *p)
 	wake(e, &p->waiters);
 }
 
+/* Some of its sectors are valid on exactly these sides. */
+static bool
+some_is_on(const struct part *p, side_mask sides)
+{
+	uint64_t end = p->sector + p->count, run;
+
+	for (uint64_t s = p->sector; s < end; s += run)
+		if (validity_get(p->engine->map, s, end - s, &run) == sides)
+			return true;
+	return false;
+}
+
 static void
 write_done(struct side_io *sio, int err)
 {
@@ -420,7 +432,7 @@ write_done(struct side_io *sio, int err)
 	p->answered |= bit;
 	if (p->lost & bit) {
 		/* What has come so late was not there for the flushes before it. */
-		if (!p->engine->over)
+		if (!p->engine->over && some_is_on(p, bit))
 			p->engine->side[sio->side].alone_seq = ++p->engine->seq;
 		p->lost &= (side_mask)~bit;
 		p->engine->side[sio->side].owed--;
@@ -497,18 +509,6 @@ mirror_admit(struct part *p)
 	return true;
 }
 
-/* Some of it is valid on both sides, which the write will make differ. */
-static bool
-is_on_both(const struct part *p)
-{
-	uint64_t end = p->sector + p->count, run;
-
-	for (uint64_t s = p->sector; s < end; s += run)
-		if (validity_get(p->engine->map, s, end - s, &run) == BOTH)
-			return true;
-	return false;
-}
-
 /* The journal has what must be stable before this write, and room for its outcome. */
 static bool
 journal_admit(struct part *p)
@@ -519,7 +519,7 @@ journal_admit(struct part *p)
 	if (!journalled(e))
 		return true;
 	if (!journal_open_to_writes(e->journal) ||
-	    (is_on_both(p) &&
+	    (some_is_on(p, BOTH) &&
 	     !journal_intent(e->journal, p->sector, e->row->recovery_trusts)) ||
 	    !journal_reserve(e->journal, changes))
 		return false;
@@ -532,7 +532,7 @@ write_issue(struct part *p, side_mask sides)
 {
 	struct engine *e = p->engine;
 
-	if (journalled(e) && is_on_both(p))
+	if (journalled(e) && some_is_on(p, BOTH))
 		p->intent = journal_write_begins(e->journal, p->sector);
 
 	p->issued = sides;

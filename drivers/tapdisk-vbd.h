@@ -60,6 +60,7 @@ struct td_vbd_request {
 };
 
 struct tapdisk_nbdserver;
+struct tapdisk_blkif;
 
 /* How a pause or a close ended: 0 or -errno. Called once, from the event loop. */
 typedef void (*td_vbd_done_t)(td_vbd_t *vbd, int err, void *token);
@@ -92,6 +93,7 @@ struct td_vbd_handle {
 	td_sector_count_t secs; /* served to the guest */
 	int lock_fd;		/* the minor's marker file, or -1: who attached it */
 	struct tapdisk_nbdserver *nbdserver; /* who opened it */
+	struct tapdisk_blkif *blkif;	     /* a guest's ring, or NULL */
 	struct list_head next;		     /* tapdisk_server_get_all_vbds() */
 };
 

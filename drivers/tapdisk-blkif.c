@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests are taken from the ring as they come, and are the VBD's until answered. A
+ * write's data is copied from the guest when it is taken, a read's to the guest when
+ * it is answered. Answers are shown to the guest, with one event, when the VBD has
+ * given all it has, or when nothing more can be taken.
+ */
+#include "tapdisk-blkif.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "tapdisk-log.h"
+#include "tapdisk-server.h"
+#include "timeout-math.h"
+
+#define BLKIF_BUFFER_SIZE ((size_t)RING_MAX_SEGMENTS * RING_PAGE_SIZE)
+
+enum blkif_state {
+	BLKIF_CONNECTED,
+	BLKIF_BROKEN,	    /* the guest broke the protocol: it has no ring any more */
+	BLKIF_DISCONNECTED, /* freed when the VBD has answered all */
+};
+
+/* What a barrier waits for. */
+enum barrier_step {
+	BARRIER_DRAIN, /* requests before it */
+	BARRIER_FLUSH_BEFORE,
+	BARRIER_WRITE,
+	BARRIER_FLUSH_AFTER,
+};
+
+struct blkif_request {
+	struct list_head next; /* blkif->idle */
+	struct ring_request ring;
+	void *buffer; /* BLKIF_BUFFER_SIZE */
+	struct td_iovec iov;
+	td_vbd_request_t vreq;
+};
+
+struct tapdisk_blkif {
+	td_vbd_t *vbd;
+	enum blkif_state state;
+	struct blkif_config config;
+	struct ring_disk disk;
+
+	struct ring ring;
+	struct blkif_guest *guest; /* NULL unless connected */
+	event_id_t event;
+	bool again; /* there is more on the ring, for the next turn */
+
+	struct blkif_request *requests; /* one for each entry */
+	void *buffers;
+	struct list_head idle;
+	unsigned int in_flight;
+
+	struct blkif_request *barrier; /* nothing is taken while there is one */
+	enum barrier_step barrier_step;
+};
+
+static void blkif_run(struct tapdisk_blkif *blkif);
+static void request_answered(td_vbd_request_t *vreq, int error, void *token, int final);
+
+/* --- its life -------------------------------------------------------------------- */
+
+static void
+blkif_free(struct tapdisk_blkif *blkif)
+{
+	if (blkif->buffers)
+		munmap(blkif->buffers, blkif->ring.entries * BLKIF_BUFFER_SIZE);
+	free(blkif->requests);
+	free(blkif);
+}
+
+/* The guest's memory is not touched any more. */
+static void
+blkif_leave_guest(struct tapdisk_blkif *blkif, enum blkif_state state)
+{
+	blkif->state = state;
+	if (!blkif->guest)
+		return;
+	tapdisk_server_unregister_event(blkif->event);
+	blkif->guest->ops->close(blkif->guest);
+	blkif->guest = NULL;
+}
+
+static void
+blkif_break(struct tapdisk_blkif *blkif, const char *why)
+{
+	EPRINTF("domain %u, device %u: disconnected: %s", blkif->config.domid,
+		blkif->config.devid, why);
+	blkif_leave_guest(blkif, BLKIF_BROKEN);
+}
+
+static void
+blkif_free_if_over(struct tapdisk_blkif *blkif)
+{
+	if (blkif->state != BLKIF_DISCONNECTED || blkif->in_flight)
+		return;
+	blkif->vbd->blkif = NULL;
+	blkif_free(blkif);
+}
+
+/* --- requests -------------------------------------------------------------------- */
+
+static int
+blkif_status(int err)
+{
+	return !err		    ? BLKIF_RSP_OKAY
+	       : err == -EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP
+				    : BLKIF_RSP_ERROR;
+}
+
+/* Between the guest's segments and the request's buffer. 0 or -errno. */
+static int
+request_copy(struct tapdisk_blkif *blkif, struct blkif_request *req, bool to_guest)
+{
+	struct blkif_copy copies[RING_MAX_SEGMENTS];
+	char *at = req->buffer;
+
+	for (unsigned int i = 0; i < req->ring.n_segments; i++) {
+		const struct ring_segment *seg = &req->ring.segments[i];
+		const unsigned int secs = seg->last_sect - seg->first_sect + 1;
+
+		copies[i] = (struct blkif_copy){
+			.gref = seg->gref,
+			.offset = (uint16_t)(seg->first_sect << SECTOR_SHIFT),
+			.len = (uint16_t)(secs << SECTOR_SHIFT),
+			.local = at,
+		};
+		at += copies[i].len;
+	}
+	return blkif->guest->ops->copy(blkif->guest, copies, req->ring.n_segments, to_guest);
+}
+
+static void
+request_finish(struct tapdisk_blkif *blkif, struct blkif_request *req, int err)
+{
+	if (blkif->guest) {
+		if (!err && req->ring.op == BLKIF_OP_READ)
+			err = request_copy(blkif, req, true);
+		ring_put(&blkif->ring, &req->ring, blkif_status(err));
+	}
+	if (blkif->barrier == req)
+		blkif->barrier = NULL;
+	blkif->in_flight--;
+	list_add(&req->next, &blkif->idle);
+}
+
+static void
+request_queue(struct tapdisk_blkif *blkif, struct blkif_request *req, int op)
+{
+	const bool has_data = op == TD_OP_READ || op == TD_OP_WRITE;
+	int err;
+
+	req->iov = (struct td_iovec){ req->buffer, (unsigned int)req->ring.sectors };
+	req->vreq = (td_vbd_request_t){
+		.op = op,
+		.sec = op == TD_OP_FLUSH ? 0 : req->ring.sector,
+		.secs = op == TD_OP_ZERO ? req->ring.sectors : 0,
+		.iov = has_data ? &req->iov : NULL,
+		.iovcnt = has_data,
+		.cb = request_answered,
+		.token = blkif,
+		.name = "ring",
+	};
+	err = tapdisk_vbd_queue_request(blkif->vbd, &req->vreq);
+	if (err)
+		request_finish(blkif, req, err);
+}
+
+/* What the barrier waited for is there, well or badly. */
+static void
+barrier_advance(struct tapdisk_blkif *blkif, int err)
+{
+	struct blkif_request *req = blkif->barrier;
+
+	if (blkif->barrier_step == BARRIER_DRAIN && blkif->in_flight > 1)
+		return;
+	if (err || blkif->barrier_step == BARRIER_FLUSH_AFTER ||
+	    (blkif->barrier_step == BARRIER_FLUSH_BEFORE && !req->ring.n_segments))
+		request_finish(blkif, req, err);
+	else
+		request_queue(blkif, req,
+			      ++blkif->barrier_step == BARRIER_WRITE ? TD_OP_WRITE
+								     : TD_OP_FLUSH);
+}
+
+/* Called by the VBD. The last answer of a batch has the guest told. */
+static void
+request_answered(td_vbd_request_t *vreq, int error, void *token, int final)
+{
+	struct blkif_request *req = list_entry(vreq, struct blkif_request, vreq);
+	struct tapdisk_blkif *blkif = token;
+
+	if (req == blkif->barrier) {
+		barrier_advance(blkif, error);
+	} else {
+		request_finish(blkif, req, error);
+		if (blkif->barrier)
+			barrier_advance(blkif, 0);
+	}
+	if (final && blkif->guest)
+		blkif_run(blkif);
+	blkif_free_if_over(blkif);
+}
+
+/* Checks the request, and gets what else it has in the guest's memory. 0 or -errno. */
+static int
+request_fetch(struct tapdisk_blkif *blkif, struct blkif_request *req)
+{
+	struct ring_request *ring = &req->ring;
+	int err = ring_request_check_head(ring, &blkif->disk);
+
+	if (!err && ring->indirect) {
+		const struct blkif_copy segments = {
+			.gref = ring->indirect_gref,
+			.len = (uint16_t)(ring->n_segments * sizeof(ring->segments[0])),
+			.local = ring->segments,
+		};
+
+		err = blkif->guest->ops->copy(blkif->guest, &segments, 1, false);
+	}
+	if (!err)
+		err = ring_request_check(ring, &blkif->disk);
+	if (!err && ring->n_segments && ring->op != BLKIF_OP_READ)
+		err = request_copy(blkif, req, false);
+	return err;
+}
+
+static void
+request_start(struct tapdisk_blkif *blkif, struct blkif_request *req)
+{
+	/* A guest's discard is a write of zeroes that may unmap. */
+	static const int ops[] = {
+		[BLKIF_OP_READ] = TD_OP_READ,
+		[BLKIF_OP_WRITE] = TD_OP_WRITE,
+		[BLKIF_OP_FLUSH_DISKCACHE] = TD_OP_FLUSH,
+		[BLKIF_OP_DISCARD] = TD_OP_ZERO,
+	};
+	const int err = request_fetch(blkif, req);
+
+	if (err) {
+		request_finish(blkif, req, err);
+	} else if (req->ring.op == BLKIF_OP_WRITE_BARRIER) {
+		blkif->barrier = req;
+		blkif->barrier_step = BARRIER_DRAIN;
+		barrier_advance(blkif, 0);
+	} else {
+		request_queue(blkif, req, ops[req->ring.op]);
+	}
+}
+
+/* --- the ring -------------------------------------------------------------------- */
+
+/* Takes a request from the ring. As ring_get(). */
+static int
+blkif_take(struct tapdisk_blkif *blkif)
+{
+	/* There is one if there is a request: no more are in flight than the ring holds. */
+	struct blkif_request *req = list_entry(blkif->idle.next, struct blkif_request, next);
+	const int got = ring_get(&blkif->ring, &req->ring);
+
+	if (got > 0) {
+		list_del(&req->next);
+		blkif->in_flight++;
+		request_start(blkif, req);
+	}
+	return got;
+}
+
+static void
+blkif_push(struct tapdisk_blkif *blkif)
+{
+	int err = ring_push(&blkif->ring) ? blkif->guest->ops->notify(blkif->guest) : 0;
+
+	if (err)
+		blkif_break(blkif, strerror(-err));
+}
+
+/*
+ * Takes what is on the ring, but no more than fits on it at once, whatever the guest
+ * adds meanwhile: others want their turn. Then shows the answers.
+ */
+static void
+blkif_run(struct tapdisk_blkif *blkif)
+{
+	unsigned int n = 0;
+	bool again;
+	int got;
+
+	do {
+		got = blkif->barrier ? 0 : blkif_take(blkif);
+	} while (got > 0 && ++n < blkif->ring.entries);
+	if (got < 0) {
+		blkif_break(blkif, "more requests than its ring holds");
+		return;
+	}
+
+	/* What stays behind a barrier is taken when that is done. */
+	again = !blkif->barrier && !ring_wait(&blkif->ring);
+	if (again != blkif->again)
+		tapdisk_server_event_set_timeout(blkif->event, again ? TV_ZERO : TV_INF);
+	blkif->again = again;
+	blkif_push(blkif);
+}
+
+static void
+blkif_event(event_id_t id, char mode, void *private)
+{
+	struct tapdisk_blkif *blkif = private;
+	int err = 0;
+
+	if (mode & SCHEDULER_POLL_READ_FD)
+		err = blkif->guest->ops->acknowledge(blkif->guest);
+	if (err)
+		blkif_break(blkif, strerror(-err));
+	else
+		blkif_run(blkif);
+}
+
+/* --- connecting ------------------------------------------------------------------ */
+
+/* 0 or -ENOMEM. */
+static int
+blkif_allocate(struct tapdisk_blkif *blkif)
+{
+	const unsigned int entries = blkif->ring.entries;
+	void *buffers;
+
+	blkif->requests = calloc(entries, sizeof(*blkif->requests));
+	if (!blkif->requests)
+		return -ENOMEM;
+	buffers = mmap(NULL, entries * BLKIF_BUFFER_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buffers == MAP_FAILED)
+		return -ENOMEM;
+	blkif->buffers = buffers;
+	for (unsigned int i = 0; i < entries; i++) {
+		blkif->requests[i].buffer = (char *)buffers + i * BLKIF_BUFFER_SIZE;
+		list_add_tail(&blkif->requests[i].next, &blkif->idle);
+	}
+	return 0;
+}
+
+int
+tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,
+		      struct blkif_guest *guest)
+{
+	struct tapdisk_blkif *blkif;
+	td_disk_info_t info;
+	int err = tapdisk_vbd_get_disk_info(vbd, &info);
+
+	if (err)
+		return err;
+	blkif = calloc(1, sizeof(*blkif));
+	if (!blkif)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&blkif->idle);
+	blkif->vbd = vbd;
+	blkif->config = *config;
+	blkif->guest = guest;
+	blkif->disk = (struct ring_disk){
+		.sectors = info.size,
+		.block = (uint32_t)(info.sector_size >> SECTOR_SHIFT),
+		.readonly = config->readonly || (info.info & TD_INFO_READONLY),
+	};
+	ring_init(&blkif->ring, guest->ring, guest->pages, config->protocol);
+
+	err = blkif_allocate(blkif);
+	if (err)
+		goto fail;
+	/* The first turn looks at the ring: an event may have been sent before. */
+	blkif->again = true;
+	blkif->event =
+		tapdisk_server_register_event(SCHEDULER_POLL_READ_FD | SCHEDULER_POLL_TIMEOUT,
+					      guest->fd, TV_ZERO, blkif_event, blkif);
+	if (blkif->event < 0) {
+		err = blkif->event;
+		goto fail;
+	}
+	vbd->blkif = blkif;
+	DPRINTF("domain %u, device %u: connected to minor %u, a ring of %u entries",
+		config->domid, config->devid, vbd->minor, blkif->ring.entries);
+	return 0;
+fail:
+	blkif_free(blkif);
+	return err;
+}
+
+bool
+tapdisk_blkif_is(const struct tapdisk_blkif *blkif, uint32_t domid, uint32_t devid)
+{
+	return blkif && blkif->state != BLKIF_DISCONNECTED && blkif->config.domid == domid &&
+	       blkif->config.devid == devid;
+}
+
+void
+tapdisk_blkif_disconnect(struct tapdisk_blkif *blkif)
+{
+	if (!blkif)
+		return;
+	blkif_leave_guest(blkif, BLKIF_DISCONNECTED);
+	blkif_free_if_over(blkif);
+}

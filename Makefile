@@ -23,7 +23,7 @@ ALL_LDFLAGS := $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now,-z,noexecstack) -Wl,--
 # What a fresh Debian or Ubuntu machine needs, for everything `make check`,
 # `make lint`, `make demo` and `make bench` do.
 PACKAGES := build-essential pkg-config clang clang-format cppcheck shellcheck \
-	  libaio-dev libjansson-dev libcmocka-dev libnbd-dev libnbd-bin attr \
+	  libaio-dev libjansson-dev libxen-dev libcmocka-dev libnbd-dev libnbd-bin attr \
 	  qemu-utils qemu-system-common fio nbdkit jq e2fsprogs perl
 
 # One word and the file a command makes; V=1 shows the command.
@@ -48,7 +48,9 @@ TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
 SHARED_OBJ  := $(call obj,drivers/migrate-state.c $(wildcard drivers/image-*.c))
-TAPDISK_LIBS := -laio -ljansson -lpthread
+# Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one.
+XEN_LIBS := $(shell pkg-config --silence-errors --libs xengnttab xenevtchn)
+TAPDISK_LIBS := -laio -ljansson -lpthread $(XEN_LIBS)
 
 all: $(BUILD)/tapdisk $(BUILD)/tap-ctl ## build tapdisk and tap-ctl
 
@@ -63,6 +65,7 @@ $(BUILD)/tapdisk: $(TAPDISK_OBJ) $(BUILD)/libmigrate.a
 $(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
 
+$(BUILD)/obj/drivers/tapdisk-blkif-xen.o: ALL_CFLAGS += $(if $(XEN_LIBS),-DTAPDISK_XEN)
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -c -o $@ $<

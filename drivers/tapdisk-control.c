@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tapdisk-blkif-xen.h"
 #include "tapdisk-log.h"
 #include "tapdisk-message.h"
 #include "tapdisk-nbdserver.h"
@@ -381,6 +382,7 @@ control_finished(td_vbd_t *vbd, int err, void *token)
 	if (!vbd->name) {
 		tapdisk_nbdserver_stop(vbd->nbdserver);
 		vbd->nbdserver = NULL;
+		tapdisk_blkif_disconnect(vbd->blkif);
 	} else if (control.shutdown) {
 		EPRINTF("minor %u cannot be closed, this tapdisk goes on", vbd->minor);
 		control.shutdown = false;
@@ -483,11 +485,69 @@ control_force_shutdown(struct control_conn *conn)
 	return err ? err : tapdisk_vbd_close(vbd, true, control_finished, NULL);
 }
 
+/* Polling of the ring, and the name of a pool of memory, are accepted and not used. */
 static int
-control_xenblkif(struct control_conn *conn)
+control_xenblkif_connect(struct control_conn *conn)
 {
-	EPRINTF("this tapdisk cannot serve a Xen ring");
-	return -EOPNOTSUPP;
+	const tapdisk_message_blkif_t *blkif = &conn->request.u.blkif;
+	struct blkif_config config = {
+		.domid = blkif->domid,
+		.devid = blkif->devid,
+		.protocol = blkif->proto,
+	};
+	struct blkif_guest *guest;
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+
+	if (err)
+		return err;
+	if (tapdisk_blkif_is(vbd->blkif, blkif->domid, blkif->devid)) {
+		EPRINTF("minor %u is connected to this device already", vbd->minor);
+		return -EALREADY;
+	}
+	if (vbd->blkif) {
+		EPRINTF("minor %u has another ring, or has not yet answered its last requests",
+			vbd->minor);
+		return -EBUSY;
+	}
+	if (!vbd->name) {
+		EPRINTF("minor %u is not open", vbd->minor);
+		return -EINVAL;
+	}
+	if (blkif->order > RING_MAX_ORDER || blkif->proto < RING_NATIVE ||
+	    blkif->proto > RING_X86_64) {
+		EPRINTF("there is no ring of order %u and protocol %u", blkif->order,
+			blkif->proto);
+		return -EINVAL;
+	}
+
+	err = blkif_xen_open(blkif->domid, blkif->gref, 1u << blkif->order, blkif->port,
+			     &guest);
+	if (err)
+		return err;
+	config.readonly = vbd->flags & TD_OPEN_RDONLY;
+	err = tapdisk_blkif_connect(vbd, &config, guest);
+	if (err)
+		guest->ops->close(guest);
+	return err;
+}
+
+static int
+control_xenblkif_disconnect(struct control_conn *conn)
+{
+	const tapdisk_message_blkif_t *blkif = &conn->request.u.blkif;
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+
+	if (err)
+		return err;
+	if (!tapdisk_blkif_is(vbd->blkif, blkif->domid, blkif->devid)) {
+		EPRINTF("minor %u has no ring of domain %u, device %u", vbd->minor,
+			blkif->domid, blkif->devid);
+		return -ENODEV;
+	}
+	tapdisk_blkif_disconnect(vbd->blkif);
+	return 0;
 }
 
 static const struct control_request {
@@ -508,9 +568,9 @@ static const struct control_request {
 	[TAPDISK_MESSAGE_DETACH] = { control_detach, TAPDISK_MESSAGE_DETACH_RSP, false },
 	[TAPDISK_MESSAGE_DISK_INFO] = { control_disk_info, TAPDISK_MESSAGE_DISK_INFO_RSP,
 					false },
-	[TAPDISK_MESSAGE_XENBLKIF_CONNECT] = { control_xenblkif,
+	[TAPDISK_MESSAGE_XENBLKIF_CONNECT] = { control_xenblkif_connect,
 					       TAPDISK_MESSAGE_XENBLKIF_CONNECT_RSP, false },
-	[TAPDISK_MESSAGE_XENBLKIF_DISCONNECT] = { control_xenblkif,
+	[TAPDISK_MESSAGE_XENBLKIF_DISCONNECT] = { control_xenblkif_disconnect,
 						  TAPDISK_MESSAGE_XENBLKIF_DISCONNECT_RSP,
 						  false },
 };

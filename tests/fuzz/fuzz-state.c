@@ -8,6 +8,7 @@
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
 /* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
+/* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o */
 /*
  * A migration's state file, opened by the plugin. The input is the file; "@" in it
  * stands for the file's own path.

@@ -2,7 +2,8 @@
 /*
  * host.h - a tapdisk for fuzz targets: its own loop, VBDs and servers
  *
- * Only two things are not tapdisk's: nobody waits for the clock, and aio: is a disk
+ * Only three things are not tapdisk's: nobody waits for the clock, a guest that is
+ * connected has a ring in this process and does nothing, and aio: is a disk
  * in memory. Its name is its size in sectors, at most RAM_SECTORS, with a "k" behind
  * it for sectors of 4096 bytes and an "r" for one that is read only. It answers one
  * request in each turn of the loop.

@@ -18,7 +18,8 @@ $ENV{BLKTAP_RUN_DIR} = "$dir/run";
 mkdir "$dir/run" and mkdir "$dir/run/tapdisk" or die "$dir: $!";
 
 my %id = (PID => 3, ATTACH => 5, OPEN => 7, PAUSE => 9, RESUME => 11, CLOSE => 13,
-	DETACH => 15, LIST => 19, STATS => 21, FORCE => 23, CONNECT => 24, INFO => 28);
+	DETACH => 15, LIST => 19, STATS => 21, FORCE => 23, CONNECT => 24, DISCONNECT => 26,
+	INFO => 28);
 
 my %tapdisks;    # by pid: the path of its control socket, its output
 my $client;      # a guest, while it waits
@@ -61,6 +62,11 @@ sub params {
 	my ($path, %with) = @_;
 	return pack 'L L L a256 L S a256', $with{flags} // 0, 0, 0, $path,
 		$with{parent} // 0xffffffff, 0, '';
+}
+
+sub ring {
+	my ($domid, $order, $protocol) = @_;
+	return pack 'L L L8 L L', $domid, 51712, (8) x 8, $order, $protocol;
 }
 
 # Everything until the peer closes.
@@ -202,7 +208,7 @@ refuses(ask($pid, 'OPEN', 3, params("aio:$a", flags => $_)),
 	EOPNOTSUPP, qr/no mirrors/, "flag $_ is not carried out")
 	for 0x4, 0x10, 0x20, 0x40, 0x80, 0x100, 0x400, 0x10000;
 refuses(ask($pid, 'OPEN', 3, params("aio:$a", parent => 1)), EOPNOTSUPP, qr/parent/, 'a parent');
-refuses(ask($pid, 'CONNECT', 3), EOPNOTSUPP, qr/Xen/, 'a ring');
+refuses(ask($pid, 'CONNECT', 3, ring(1, 0, 1)), EINVAL, qr/not open/, 'a ring');
 is state_of($pid, 3), '0 ', 'none of that opened it';
 
 $bytes = ask($pid, 'OPEN', 3, params("aio:$a"));
@@ -214,6 +220,15 @@ ok -S "$dir/run/nbd$pid.3", 'it is served';
 refuses(ask($pid, 'OPEN', 3, params("aio:$a")), EALREADY, qr/./, 'OPEN of an open VBD');
 refuses(ask($pid, 'DETACH', 3), EBUSY, qr/open/, 'DETACH of an open VBD');
 refuses(ask($pid, 'RESUME', 3), EINVAL, qr/not paused/, 'RESUME of a running VBD');
+
+refuses(ask($pid, 'CONNECT', 3, ring(1, @$_)), EINVAL, qr/order $_->[0] and protocol $_->[1]/,
+	'CONNECT of a ring that cannot be')
+	for [4, 1], [0, 0], [0, 4], [0xffffffff, 1];
+# Without Xen's libraries none can be connected, and with them not that of this domain.
+$bytes = ask($pid, 'CONNECT', 3, ring(0x7ff0, 0, 1));
+refuses($bytes, unpack('x8 l', $bytes), qr/Xen/, 'nor one of no domain');
+refuses(ask($pid, 'DISCONNECT', 3, ring(1, 0, 1)), ENODEV, qr/no ring of domain 1/,
+	'DISCONNECT of what is not connected');
 
 for my $minor (3, 65535) {
 	$bytes = ask($pid, 'STATS', $minor);

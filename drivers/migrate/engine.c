@@ -188,6 +188,13 @@ side_heard(struct engine *e, struct side_io *sio)
 		s->wrote++;
 }
 
+static side_mask
+stalled_sides(const struct engine *e)
+{
+	return (side_mask)((e->side[SRC].stalled ? SRC_BIT : 0) |
+			   (e->side[DST].stalled ? DST_BIT : 0));
+}
+
 static void
 part_submit(struct part *p, enum side side)
 {
@@ -353,6 +360,9 @@ write_settle(struct part *p)
 	}
 	if (p->early.next)
 		list_del(&p->early);
+	/* The chunk may be in the copied region now, for which the other side will do. */
+	if (stalled_sides(e))
+		wake(e, &e->held[HELD_SIDE]);
 
 	if (write_wants_space(p)) {
 		e->space_low = true;
@@ -477,13 +487,6 @@ region_of(const struct engine *e, uint64_t sector)
 	return validity_all(e->map, first, left < e->chunk ? left : e->chunk, DST)
 		       ? REGION_COPIED
 		       : REGION_TO_BE_COPIED;
-}
-
-static side_mask
-stalled_sides(const struct engine *e)
-{
-	return (side_mask)((e->side[SRC].stalled ? SRC_BIT : 0) |
-			   (e->side[DST].stalled ? DST_BIT : 0));
 }
 
 /* Claim (c)'s throttle, and the bound on the copies: may this write be mirrored now? */

@@ -1427,6 +1427,8 @@ engine_end(struct engine *e, const struct strategy_row *row)
 	e->space_low = false;
 	/* What the other side has not made stable concerns nobody any more. */
 	gone->alone_seq = gone->heir_seq = 0;
+	if (e->journal)
+		journal_end(e->journal);
 	engine_set_row(e, row);
 	engine_hold_writes(e, false);
 }

@@ -83,8 +83,9 @@ struct journal {
 
 	/* The migration's own sync. */
 	uint64_t all_position, all_seq;
-	bool all_flushed; /* both sides were: intents may go when it is stable */
-	uint8_t *slice;	  /* of the map, when it was taken: 4 bytes a run */
+	struct journal_wait *all_wait; /* NULL: none is under way */
+	bool all_flushed;	       /* both sides were: intents may go when it is stable */
+	uint8_t *slice;		       /* of the map, when it was taken: 4 bytes a run */
 	size_t slice_len;
 	uint64_t slice_end; /* sectors */
 	bool slice_taken, slice_ready;
@@ -422,6 +423,7 @@ journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed)
 	j->slice_ready = j->slice_taken;
 	j->slice_taken = false;
 	j->note_dirty = true; /* what has been counted since */
+	j->all_wait = w;
 	wait_add(j, w, j->all_position);
 }
 
@@ -637,8 +639,24 @@ wake_waits(struct journal *j)
 	while (!list_empty(&done)) {
 		w = list_entry(done.next, struct journal_wait, link);
 		list_del(&w->link);
+		if (w == j->all_wait)
+			j->all_wait = NULL;
 		w->done(w);
 	}
+}
+
+/* It has not done what it was for: the next one takes the map anew. */
+static void
+give_up_all(struct journal *j)
+{
+	struct journal_wait *w = j->all_wait;
+
+	if (!w || w->batch > j->batch)
+		return;
+	j->all_wait = NULL;
+	j->all_flushed = false;
+	list_del(&w->link);
+	w->done(w);
 }
 
 static void
@@ -673,6 +691,18 @@ batch_is_not_stable(struct journal *j)
 	j->note_dirty |= j->noting;
 }
 
+void
+journal_end(struct journal *j)
+{
+	j->all_wait = NULL;
+	while (!list_empty(&j->waits)) {
+		struct journal_wait *w = list_entry(j->waits.next, struct journal_wait, link);
+
+		list_del(&w->link);
+		w->done(w);
+	}
+}
+
 static void
 end_batch(struct journal *j)
 {
@@ -683,6 +713,8 @@ end_batch(struct journal *j)
 	j->busy = false;
 	if (j->stable)
 		wake_waits(j);
+	else
+		give_up_all(j);
 	kick(j);
 	j->changed(j->ctx);
 }
@@ -937,7 +969,11 @@ journal_create(const struct journal_config *config, uint64_t sectors)
 void
 journal_destroy(struct journal *j)
 {
+	struct intent *intent, *next;
+
 	assert(!j->busy);
+	list_for_each_entry_safe(intent, next, &j->intents, link)
+		pool_put(&j->intent_pool, intent);
 	pool_release(&j->intent_pool);
 	free(j->intent_at);
 	free(j->slice);

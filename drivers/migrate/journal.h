@@ -174,6 +174,12 @@ uint64_t journal_take_all(struct journal *j, uint64_t seq);
 void journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed);
 bool journal_wants_sync(const struct journal *j);
 
+/*
+ * The note that is stable says that one disk has all: nobody needs to wait for
+ * anything more, whether it could be written or not.
+ */
+void journal_end(struct journal *j);
+
 /* The note has changed; w (or NULL) is done when that is stable. */
 void journal_note(struct journal *j, struct journal_wait *w);
 

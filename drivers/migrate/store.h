@@ -18,7 +18,7 @@ enum store_op {
 	 * of the next file that is begun anew, whatever was there.
 	 */
 	STORE_WRITE,
-	/* The current file has room for len bytes, without looking at buf. */
+	/* The file has room for len bytes in all; buf is not looked at. */
 	STORE_GROW,
 	/* The next file takes the current one's place, at once and durably. */
 	STORE_PUBLISH,

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * migrate-live.h - a journal's live changes, in memory that survives the process
+ *
+ * They are in <run directory>/live-<uuid>, a file that is mapped shared: a change
+ * is a store, and it is there when tapdisk has been killed. A boot of the machine
+ * ends it, on whatever file system the run directory is, so the file has the
+ * boot's id in it.
+ *
+ * An opening of the journal begins a file of its own, live-<uuid>.next, and
+ * gives it the name only when the journal itself has been replaced by one that
+ * has all that the old live changes say; until then journal and live changes of
+ * the opening before are there as they were.
+ */
+#ifndef MIGRATE_LIVE_H
+#define MIGRATE_LIVE_H
+
+#include <stddef.h>
+
+#include "migrate/journal-file.h"
+
+#define MIGRATE_LIVE_ENTRIES 16384
+
+struct migrate_live;
+
+/*
+ * What an earlier opening of the journal with that uuid has left. 0; or -errno with
+ * a sentence in why.
+ */
+int migrate_live_open(struct migrate_live **l, const char *dir, const char *uuid, char *why,
+		      size_t size);
+/* NULL: there is nothing, or nothing of this boot of the machine. */
+const struct journal_live *migrate_live_old(const struct migrate_live *l);
+
+/* Makes this opening's. Nobody else has the journal or its disks open. As open. */
+int migrate_live_begin(struct migrate_live *l, char *why, size_t size);
+/* Zeroed, but for boot and entries. */
+struct journal_live *migrate_live_new(struct migrate_live *l);
+
+/* The new one takes the old one's place; again is nothing. 0 or -errno. By any thread. */
+int migrate_live_publish(struct migrate_live *l);
+
+/* remove: whoever opens the journal next finds everything in it. */
+void migrate_live_close(struct migrate_live *l, bool remove);
+
+#endif

@@ -47,7 +47,7 @@ ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
 TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
-SHARED_OBJ  := $(call obj,drivers/migrate-state.c $(wildcard drivers/image-*.c))
+SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-file.c $(wildcard drivers/image-*.c))
 # Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one.
 XEN_LIBS := $(shell pkg-config --silence-errors --libs xengnttab xenevtchn)
 TAPDISK_LIBS := -laio -ljansson -lpthread $(XEN_LIBS)
@@ -62,7 +62,7 @@ $(BUILD)/libmigrate.a: $(ENGINE_OBJ)
 $(BUILD)/tapdisk: $(TAPDISK_OBJ) $(BUILD)/libmigrate.a
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 
-$(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ)
+$(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ) $(BUILD)/libmigrate.a
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
 
 $(BUILD)/obj/drivers/tapdisk-blkif-xen.o: ALL_CFLAGS += $(if $(XEN_LIBS),-DTAPDISK_XEN)

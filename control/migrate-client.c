@@ -7,9 +7,7 @@
 #include <unistd.h>
 
 #include "migrate-client.h"
-#include "migrate-state.h"
-
-#define UUID_LENGTH 36
+#include "migrate-journal.h"
 
 /* Whether vbd answers the description, and is worth being asked about. */
 static bool
@@ -68,31 +66,21 @@ out:
 	return err;
 }
 
-/* uuid becomes a file name: it must look like one. */
-static bool
-is_uuid(const char *uuid)
-{
-	return uuid && strlen(uuid) == UUID_LENGTH &&
-	       strspn(uuid, "0123456789abcdefABCDEF-") == UUID_LENGTH;
-}
-
 int
-migrate_connect_state(struct migrate_client *client, const char *state_file)
+migrate_connect_journal(struct migrate_client *client, const char *journal)
 {
-	char path[TAP_CTL_PATH], why[256];
+	char path[TAP_CTL_PATH], why[512];
 	json_t *settings = NULL;
-	const char *uuid;
 	int err;
 
 	client->fd = -1;
 	client->ended = false;
 	client->have = client->used = 0;
-	err = migrate_state_load(state_file, &settings, why, sizeof(why));
+	err = migrate_journal_load(journal, false, &settings, why, sizeof(why));
 	if (err)
 		return tap_ctl_fail(err, "%s", why);
-	uuid = json_string_value(json_object_get(settings, "uuid"));
-	err = is_uuid(uuid) ? tap_ctl_path(path, "migrate-%s", uuid)
-			    : tap_ctl_fail(-EINVAL, "%s: no uuid", state_file);
+	err = tap_ctl_path(path, "migrate-%s",
+			   json_string_value(json_object_get(settings, "uuid")));
 	json_decref(settings);
 	if (err)
 		return err;
@@ -114,7 +102,7 @@ migrate_connect(struct migrate_client *client, int pid, int minor)
 		err = tap_ctl_fail(-ENOENT, "no migration under way: minor %d is %s:%s", minor,
 				   vbd.type, vbd.path);
 	else
-		err = migrate_connect_state(client, vbd.path);
+		err = migrate_connect_journal(client, vbd.path);
 	free(vbd.type);
 	free(vbd.path);
 	return err;

@@ -30,8 +30,8 @@ int migrate_find_vbd(int pid, int minor, tap_list_t *vbd);
 
 /* Connects to the migration that the VBD of minor is under; -ENOENT if it is under none. */
 int migrate_connect(struct migrate_client *client, int pid, int minor);
-/* To that of a state file. */
-int migrate_connect_state(struct migrate_client *client, const char *state_file);
+/* To that of a journal. */
+int migrate_connect_journal(struct migrate_client *client, const char *journal);
 void migrate_close(struct migrate_client *client);
 
 /*

@@ -58,4 +58,10 @@ int migrate_cli_unmark(int argc, char **argv);
 		.argument = "WHEN", .help = "auto: when synchronised; manual: when told to" \
 	}
 
+#define CLI_JOURNAL_AFTER(after)                                                         \
+	{                                                                                \
+		.name = "journal-after", .kind = CLI_STRING, .value = (after),           \
+		.argument = "WHAT", .help = "keep or remove the journal when it is over" \
+	}
+
 #endif

@@ -49,6 +49,8 @@ static const struct {
 	{ "source-errors", -EIO, "mend the source, then tap-ctl migrate resume; or cancel" },
 	{ "bad-sectors", -EIO, "tap-ctl migrate complete goes on without them; or cancel" },
 	{ "stalled", -ETIMEDOUT, "it goes on when the disk answers; or cancel" },
+	{ "journal-full", -ENOSPC, "make room for the journal, then tap-ctl migrate resume" },
+	{ "journal-failed", -EIO, "mend what the journal is on, then tap-ctl migrate resume" },
 };
 
 static const char *
@@ -123,6 +125,17 @@ print_traffic(const json_t *status, const char *side)
 	       bytes_of(written, side, "guest", guest), bytes_of(reads, NULL, side, read));
 }
 
+static void
+print_journal(const json_t *journal)
+{
+	const char *error = text_of(journal, "error");
+	char bytes[16];
+
+	printf("  journal      %s: %s%s%s, %s, %.0f regions in doubt if power fails\n",
+	       text_of(journal, "path"), text_of(journal, "state"), *error ? ": " : "", error,
+	       bytes_of(journal, NULL, "bytes", bytes), number_of(journal, "intents"));
+}
+
 void
 migrate_print(const json_t *status)
 {
@@ -157,7 +170,7 @@ migrate_print(const json_t *status)
 	if (number_of(status, "destination_larger_by") > 0)
 		printf("  note         the destination is %s larger than the disk\n",
 		       bytes_of(status, NULL, "destination_larger_by", a));
-	printf("  state file   %s\n", text_of(status, "state_file"));
+	print_journal(json_object_get(status, "journal"));
 }
 
 /* What was shown last, so that only news is. */
@@ -235,7 +248,7 @@ migrate_judge(const struct migrate_client *client, const json_t *status, enum go
 			-ECONNABORTED,
 			"the disk was closed or paused meanwhile; the migration goes on "
 			"when it is opened again from %s",
-			text_of(status, "state_file"));
+			text_of(json_object_get(status, "journal"), "path"));
 	return MIGRATE_GO_ON;
 }
 

@@ -8,7 +8,7 @@
 #include "image-lock.h"
 #include "migrate-client.h"
 #include "migrate-holder.h"
-#include "migrate-state.h"
+#include "migrate-journal.h"
 
 static bool
 is_same(const char *a, const char *b)
@@ -23,14 +23,14 @@ is_same(const char *a, const char *b)
 
 /* Whether one side of the migration is that image. */
 static bool
-migrates(const char *state_file, const char *path)
+migrates(const char *journal, const char *path)
 {
 	static const char *const sides[] = { "source", "destination" };
 	json_t *settings;
 	bool found = false;
-	char why[256];
+	char why[512];
 
-	if (migrate_state_load(state_file, &settings, why, sizeof(why)))
+	if (migrate_journal_load(journal, false, &settings, why, sizeof(why)))
 		return false;
 	for (int i = 0; i < 2; i++) {
 		const char *name = json_string_value(json_object_get(settings, sides[i]));

@@ -93,11 +93,17 @@ int
 migrate_cli_set(int argc, char **argv)
 {
 	int pid = -1, minor = -1, threshold = -1, rate = -1, depth = -1;
-	const char *strategy = NULL, *complete = NULL;
+	const char *strategy = NULL, *complete = NULL, *journal_after = NULL;
 	const struct cli_option options[] = {
-		CLI_OF_PID(&pid),	   CLI_MINOR(&minor), CLI_STRATEGY(&strategy),
-		CLI_THRESHOLD(&threshold), CLI_RATE(&rate),   CLI_DEPTH(&depth),
-		CLI_COMPLETE(&complete),   CLI_END,
+		CLI_OF_PID(&pid),
+		CLI_MINOR(&minor),
+		CLI_STRATEGY(&strategy),
+		CLI_THRESHOLD(&threshold),
+		CLI_RATE(&rate),
+		CLI_DEPTH(&depth),
+		CLI_COMPLETE(&complete),
+		CLI_JOURNAL_AFTER(&journal_after),
+		CLI_END,
 	};
 	const struct {
 		const char *key;
@@ -112,8 +118,8 @@ migrate_cli_set(int argc, char **argv)
 	err = cli_parse(argc, argv, options, "Changes settings of a migration under way.");
 	if (err)
 		return err;
-	request = json_pack("{s:s, s:s*, s:s*}", "command", "set", "strategy", strategy,
-			    "complete", complete);
+	request = json_pack("{s:s, s:s*, s:s*, s:s*}", "command", "set", "strategy", strategy,
+			    "complete", complete, "journal_after", journal_after);
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		if (*numbers[i].value >= 0)
 			json_object_set_new(request, numbers[i].key,

@@ -15,13 +15,13 @@ ask(const tap_list_t *vbd)
 	json_t *status;
 	int err;
 
-	err = migrate_connect_state(&client, vbd->path);
+	err = migrate_connect_journal(&client, vbd->path);
 	if (!err)
 		err = migrate_call(&client, migrate_request("status"), &status);
 	migrate_close(&client);
 	if (err)
-		return json_pack("{s:s, s:s, s:s}", "state", "unknown", "state_file", vbd->path,
-				 "error", tap_ctl_error());
+		return json_pack("{s:s, s:{s:s}, s:s}", "state", "unknown", "journal", "path",
+				 vbd->path, "error", tap_ctl_error());
 	return status;
 }
 

@@ -23,7 +23,7 @@ print(const char *image, const struct image_mark *mark, int err)
 		printf("%s: out of date; the disk has moved to %s (migration %s)\n", image,
 		       mark->name, mark->uuid);
 	else
-		printf("%s: %s of migration %s, state file %s\n", image,
+		printf("%s: %s of migration %s, journal %s\n", image,
 		       image_mark_role_name(mark->role), mark->uuid, mark->name);
 }
 

@@ -2,9 +2,8 @@
 /*
  * tap-ctl migrate start: puts a migration under a running VBD
  *
- * The settings are written to a new state file; then the VBD is paused and
- * resumed from that file. If any step fails, what was made is removed and the
- * VBD runs as it did.
+ * A new journal is written; then the VBD is paused and resumed from that. If any step fails,
+ * what was made is removed and the VBD runs as it did.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,21 +12,23 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "image-identity.h"
 #include "image-mark.h"
 #include "migrate-commands.h"
+#include "migrate-file.h"
 #include "migrate-follow.h"
 #include "migrate-holder.h"
-#include "migrate-state.h"
+#include "migrate-journal.h"
 
-#define STATE_SUFFIX  ".migrate"
-#define PAUSE_SECONDS 60
-#define CHUNK_MIN     (64u << 10)
-#define CHUNK_MAX     (16u << 20)
-#define UUID_SIZE     37
+#define JOURNAL_SUFFIX ".migrate"
+#define PAUSE_SECONDS  60
+#define CHUNK_MIN      (64u << 10)
+#define CHUNK_MAX      (16u << 20)
 
 /* The strategies, and when each completes unless one says otherwise. */
 static const struct {
@@ -42,15 +43,16 @@ struct start {
 	const char *to, *strategy, *complete;
 	int threshold, rate, depth;
 	uint64_t chunk;
-	const char *state_option;
+	const char *journal_option, *journal_after;
 	unsigned int create, wait, watch;
 
 	tap_list_t vbd;
 	const char *destination; /* the path in to */
 	bool created;		 /* ... which we have made */
 	char source[TAPDISK_MESSAGE_MAX_PATH_LENGTH];
-	char params[TAPDISK_MESSAGE_MAX_PATH_LENGTH]; /* migrate:<state file> */
-	const char *state_file;			      /* in params */
+	char params[TAPDISK_MESSAGE_MAX_PATH_LENGTH]; /* migrate:<journal> */
+	const char *journal;			      /* in params */
+	uint64_t sectors;
 };
 
 static int
@@ -74,9 +76,12 @@ check_settings(struct start *s)
 	if (strncmp(s->to, "aio:/", 5))
 		return tap_ctl_fail(-EINVAL, "--to wants aio: and an absolute path, not \"%s\"",
 				    s->to);
-	if (s->state_option && *s->state_option != '/')
-		return tap_ctl_fail(-EINVAL, "--state wants an absolute path, not \"%s\"",
-				    s->state_option);
+	if (s->journal_option && *s->journal_option != '/')
+		return tap_ctl_fail(-EINVAL, "--journal wants an absolute path, not \"%s\"",
+				    s->journal_option);
+	if (strcmp(s->journal_after, "keep") && strcmp(s->journal_after, "remove"))
+		return tap_ctl_fail(-EINVAL, "--journal-after is keep or remove, not \"%s\"",
+				    s->journal_after);
 	s->destination = s->to + strlen("aio:");
 	return 0;
 }
@@ -85,6 +90,7 @@ check_settings(struct start *s)
 static int
 find_source(struct start *s)
 {
+	tapdisk_message_image_t info;
 	int err;
 
 	err = migrate_find_vbd(s->pid, s->minor, &s->vbd);
@@ -99,21 +105,8 @@ find_source(struct start *s)
 		return tap_ctl_fail(-EBUSY, "minor %d does not run (state %#x): is it paused?",
 				    s->minor, (unsigned int)s->vbd.state);
 	snprintf(s->source, sizeof(s->source), "%s:%s", s->vbd.type, s->vbd.path);
-	return 0;
-}
-
-static int
-sync_directory_of(const char *path)
-{
-	char copy[PATH_MAX];
-	int fd, err = 0;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd))
-		err = -errno;
-	if (fd >= 0)
-		close(fd);
+	err = tap_ctl_info(s->vbd.pid, s->minor, &info);
+	s->sectors = info.sectors;
 	return err;
 }
 
@@ -121,21 +114,17 @@ sync_directory_of(const char *path)
 static int
 create_destination(struct start *s)
 {
-	tapdisk_message_image_t info;
-	int fd, err;
+	int fd, err = 0;
 
-	err = tap_ctl_info(s->vbd.pid, s->minor, &info);
-	if (err)
-		return err;
 	fd = open(s->destination, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return tap_ctl_fail(-errno, "cannot create %s", s->destination);
 	s->created = true;
-	if (ftruncate(fd, (off_t)info.sectors * 512) || fsync(fd))
+	if (ftruncate(fd, (off_t)s->sectors * 512) || fsync(fd))
 		err = -errno;
 	close(fd);
 	if (!err)
-		err = sync_directory_of(s->destination);
+		err = migrate_file_sync_directory(s->destination);
 	return err ? tap_ctl_fail(err, "cannot make %s as large as the source", s->destination)
 		   : 0;
 }
@@ -158,85 +147,96 @@ check_destination(const struct start *s, bool *device)
 
 /* Beside a file; for a block device in a directory of our own. */
 static int
-choose_state_file(struct start *s, bool device)
+choose_journal(struct start *s, bool device)
 {
 	static const char type[] = MIGRATE_TYPE ":";
 	int err, n;
 
-	if (s->state_option) {
-		n = snprintf(s->params, sizeof(s->params), "%s%s", type, s->state_option);
+	if (s->journal_option) {
+		n = snprintf(s->params, sizeof(s->params), "%s%s", type, s->journal_option);
 	} else if (!device) {
-		n = snprintf(s->params, sizeof(s->params), "%s%s" STATE_SUFFIX, type,
+		n = snprintf(s->params, sizeof(s->params), "%s%s" JOURNAL_SUFFIX, type,
 			     s->destination);
 	} else {
 		err = image_mark_make_state_dir();
 		if (err)
 			return tap_ctl_fail(err, "cannot make %s", image_mark_state_dir());
-		n = snprintf(s->params, sizeof(s->params), "%s%s%s" STATE_SUFFIX, type,
+		n = snprintf(s->params, sizeof(s->params), "%s%s%s" JOURNAL_SUFFIX, type,
 			     image_mark_state_dir(), strrchr(s->destination, '/'));
 	}
-	s->state_file = s->params + strlen(type);
+	s->journal = s->params + strlen(type);
 	if ((size_t)n >= sizeof(s->params))
 		return tap_ctl_fail(
 			-ENAMETOOLONG,
-			"the state file's path is too long; choose one with --state: %s...",
-			s->state_file);
+			"the journal's path is too long; choose one with --journal: %s...",
+			s->journal);
 	return 0;
 }
 
-static int
-new_uuid(char uuid[UUID_SIZE])
+/* What is recognised again when the journal is opened; other images have none. */
+static json_t *
+identity_of(const char *image)
 {
-	int fd = open("/proc/sys/kernel/random/uuid", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, uuid, UUID_SIZE - 1);
+	char identity[IMAGE_IDENTITY_SIZE];
+	int fd, err;
 
-	if (fd >= 0)
-		close(fd);
-	uuid[UUID_SIZE - 1] = '\0';
-	return n == UUID_SIZE - 1 ? 0 : tap_ctl_fail(-EIO, "no uuid from the kernel");
+	if (strncmp(image, "aio:", 4))
+		return NULL;
+	fd = open(image + 4, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	err = image_identity(fd, identity, sizeof(identity));
+	close(fd);
+	return err ? NULL : json_string(identity);
+}
+
+/* What never changes (docs/migrate-protocol.md). */
+static json_t *
+new_head(const struct start *s)
+{
+	return json_pack("{s:s, s:s, s:o*, s:o*, s:I, s:b}", "source", s->source, "destination",
+			 s->to, "source_identity", identity_of(s->source),
+			 "destination_identity", identity_of(s->to), "chunk",
+			 (json_int_t)s->chunk, "destination_is_zero", (int)s->created);
+}
+
+static json_t *
+new_note(const struct start *s)
+{
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:b, s:s, s:s, s:n}", "state",
+			 MIGRATE_STATE_NEW, "strategy", s->strategy, "threshold", s->threshold,
+			 "rate_mib_s", s->rate, "depth", s->depth, "paused", 0, "complete",
+			 s->complete, "journal_after", s->journal_after, "result");
 }
 
 static int
-write_state_file(const struct start *s)
+write_journal(const struct start *s)
 {
-	char uuid[UUID_SIZE], why[256];
-	json_t *settings;
-	int err;
+	json_t *head = new_head(s), *note = new_note(s);
+	char why[512];
+	uint8_t uuid[16];
+	int err = -EINVAL;
 
-	err = new_uuid(uuid);
-	if (err)
-		return err;
-	/* clang-format off */
-	settings = json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:s, s:s, s:n}",
-			     "uuid", uuid,
-			     "source", s->source,
-			     "destination", s->to,
-			     "strategy", s->strategy,
-			     "destination_is_zero", (int)s->created,
-			     "threshold", s->threshold,
-			     "rate_mib_s", s->rate,
-			     "depth", s->depth,
-			     "chunk", (json_int_t)s->chunk,
-			     "complete", s->complete,
-			     "state", MIGRATE_STATE_NEW,
-			     "result");
-	/* clang-format on */
-	if (!settings)
-		return tap_ctl_fail(-EINVAL, "a name that is not UTF-8: %s, %s", s->source,
-				    s->to);
-	err = migrate_state_create(s->state_file, settings, why, sizeof(why));
-	json_decref(settings);
+	if (!head || !note)
+		tap_ctl_fail(err, "a name that is not UTF-8: %s, %s", s->source, s->to);
+	else if (getrandom(uuid, sizeof(uuid), 0) != sizeof(uuid))
+		err = tap_ctl_fail(-EIO, "no random numbers from the kernel");
+	else
+		err = migrate_journal_create(s->journal, uuid, s->sectors, head, note, why,
+					     sizeof(why));
+	json_decref(head);
+	json_decref(note);
 	if (err == -EEXIST)
 		return tap_ctl_fail(
 			err,
 			"%s is there from an earlier migration; tap-ctl migrate status "
-			"--state shows it; remove it if that is over",
-			s->state_file);
-	return err ? tap_ctl_fail(err, "%s", why) : 0;
+			"--journal shows it; remove it if that is over",
+			s->journal);
+	return err && head && note && err != -EIO ? tap_ctl_fail(err, "%s", why) : err;
 }
 
 /*
- * Pauses the VBD and resumes it from the state file. If that fails, it resumes
+ * Pauses the VBD and resumes it from the journal. If that fails, it resumes
  * it as it was; *restored is false if even that has not worked.
  */
 static int
@@ -284,20 +284,40 @@ start_undisturbed(struct start *s)
 	if (!err)
 		err = check_destination(s, &device);
 	if (!err)
-		err = choose_state_file(s, device);
+		err = choose_journal(s, device);
 	if (!err)
-		err = write_state_file(s);
+		err = write_journal(s);
 	if (!err) {
 		written = true;
 		err = switch_over(s, &restored);
 	}
 	if (err && restored) {
 		if (written)
-			unlink(s->state_file);
+			unlink(s->journal);
 		if (s->created)
 			unlink(s->destination);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+/* A migration that nobody answers for any more: what its journal says has come of it. */
+static int
+judge_ended(const struct start *s, struct migrate_client *client, enum goal goal)
+{
+	json_t *settings;
+	char why[512];
+	int err = migrate_journal_load(s->journal, true, &settings, why, sizeof(why));
+
+	/* It was to be removed at the end. */
+	if (err == -ENOENT && !strcmp(s->journal_after, "remove"))
+		return 0;
+	if (err)
+		return tap_ctl_fail(err, "%s", why);
+	client->ended = true;
+	err = migrate_judge(client, settings, goal);
+	migrate_print_end(settings);
+	json_decref(settings);
 	return err;
 }
 
@@ -306,23 +326,14 @@ follow(const struct start *s)
 {
 	enum goal goal = strcmp(s->complete, "auto") ? GOAL_SYNCHRONISED : GOAL_COMPLETED;
 	struct migrate_client client;
-	json_t *settings;
-	char why[256];
 	int err;
 
 	goal = s->wait ? goal : GOAL_END;
-	err = migrate_connect_state(&client, s->state_file);
+	err = migrate_connect_journal(&client, s->journal);
 	if (!err)
 		err = migrate_follow(&client, goal, s->watch);
-	else if ((err == -ENOENT || err == -ECONNREFUSED) &&
-		 !migrate_state_load(s->state_file, &settings, why, sizeof(why))) {
-		/* It has ended already. */
-		client.ended = true;
-		json_object_set_new(settings, "state_file", json_string(s->state_file));
-		err = migrate_judge(&client, settings, goal);
-		migrate_print_end(settings);
-		json_decref(settings);
-	}
+	else if (err == -ENOENT || err == -ECONNREFUSED)
+		err = judge_ended(s, &client, goal);
 	migrate_close(&client);
 	return err;
 }
@@ -331,8 +342,8 @@ follow(const struct start *s)
 static int
 report(const struct start *s)
 {
-	printf("minor %d: %s -> %s (%s), state file %s\n", s->minor, s->source, s->to,
-	       s->strategy, s->state_file);
+	printf("minor %d: %s -> %s (%s), journal %s\n", s->minor, s->source, s->to, s->strategy,
+	       s->journal);
 	if (strcmp(s->complete, "auto"))
 		printf("tap-ctl migrate complete -m %d leaves the source once synchronised\n",
 		       s->minor);
@@ -345,9 +356,12 @@ report(const struct start *s)
 int
 migrate_cli_start(int argc, char **argv)
 {
-	struct start s = {
-		.pid = -1, .strategy = "lr", .threshold = 32, .chunk = 1 << 20, .depth = 4
-	};
+	struct start s = { .pid = -1,
+			   .strategy = "lr",
+			   .threshold = 32,
+			   .chunk = 1 << 20,
+			   .depth = 4,
+			   .journal_after = "keep" };
 	const struct cli_option options[] = {
 		CLI_OF_PID(&s.pid),
 		CLI_MINOR(&s.minor),
@@ -370,11 +384,12 @@ migrate_cli_start(int argc, char **argv)
 		  .argument = "SIZE",
 		  .help = "copy in pieces of this size, 64K to 16M; 1M unless given" },
 		CLI_DEPTH(&s.depth),
-		{ .name = "state",
+		{ .name = "journal",
 		  .kind = CLI_STRING,
-		  .value = &s.state_option,
+		  .value = &s.journal_option,
 		  .argument = "FILE",
-		  .help = "the state file; beside the destination unless given" },
+		  .help = "the journal; beside the destination unless given" },
+		CLI_JOURNAL_AFTER(&s.journal_after),
 		CLI_COMPLETE(&s.complete),
 		{ .name = "wait",
 		  .flags = &s.wait,

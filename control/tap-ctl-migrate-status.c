@@ -4,7 +4,7 @@
 #include "cli.h"
 #include "migrate-commands.h"
 #include "migrate-follow.h"
-#include "migrate-state.h"
+#include "migrate-journal.h"
 
 static void
 print(const json_t *object, bool as_json)
@@ -15,15 +15,15 @@ print(const json_t *object, bool as_json)
 		putchar('\n');
 }
 
-/* What a state file says of a migration that is over. */
+/* What a journal says of a migration that is over. */
 static int
 recorded(const char *path, bool as_json)
 {
 	json_t *settings = NULL, *result;
-	char why[256];
+	char why[512];
 	int err;
 
-	err = migrate_state_load(path, &settings, why, sizeof(why));
+	err = migrate_journal_load(path, true, &settings, why, sizeof(why));
 	if (err)
 		return tap_ctl_fail(err, "%s", why);
 	result = json_object_get(settings, "result");
@@ -67,7 +67,7 @@ migrate_cli_status(int argc, char **argv)
 {
 	unsigned int as_json = 0, watch = 0;
 	int err, pid = -1, minor = -1;
-	const char *state = NULL;
+	const char *journal = NULL;
 	const struct cli_option options[] = {
 		CLI_OF_PID(&pid),
 		{ .letter = 'm',
@@ -76,11 +76,11 @@ migrate_cli_status(int argc, char **argv)
 		  .max = TAPDISK_MAX_MINORS - 1,
 		  .argument = "MINOR",
 		  .help = "the VBD's number" },
-		{ .name = "state",
+		{ .name = "journal",
 		  .kind = CLI_STRING,
-		  .value = &state,
+		  .value = &journal,
 		  .argument = "FILE",
-		  .help = "what this state file has recorded, instead of -m" },
+		  .help = "what this journal has recorded, instead of -m" },
 		{ .name = "json", .flags = &as_json, .bit = 1, .help = "as JSON" },
 		{ .name = "watch",
 		  .flags = &watch,
@@ -92,9 +92,9 @@ migrate_cli_status(int argc, char **argv)
 	err = cli_parse(argc, argv, options, "Shows how a migration goes, or how it ended.");
 	if (err)
 		return err;
-	if ((minor < 0) == !state)
-		return tap_ctl_fail(-EINVAL, "status wants either -m MINOR or --state FILE");
-	if (state)
-		return recorded(state, as_json);
+	if ((minor < 0) == !journal)
+		return tap_ctl_fail(-EINVAL, "status wants either -m MINOR or --journal FILE");
+	if (journal)
+		return recorded(journal, as_json);
 	return running(pid, minor, as_json, watch);
 }

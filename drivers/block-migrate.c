@@ -2,11 +2,11 @@
 /*
  * block-migrate.c - the plugin: struct tap_disk on one side, migrate/ on the other
  *
- * "migrate:/path/to/state-file" is a disk that is moving from one image to
- * another (migrate-state.h). Opening it starts or resumes the migration; closing
- * it in order saves what is where. When the migration is over, our tapdisk hands
- * the VBD the image that is left, and nothing of the migration remains; in
- * blktap, requests pass through until `tap-ctl unpause -a`.
+ * "migrate:/path/to/journal" is a disk that is moving from one image to another.
+ * Opening it goes on with the migration, whether it is new, was closed, or its
+ * tapdisk died. When the migration is over, our tapdisk hands the VBD the image
+ * that is left, and nothing of the migration remains; in blktap, requests pass
+ * through until `tap-ctl unpause -a`.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -25,8 +25,9 @@
 #include "tapdisk-disktype.h"
 #include "timeout-math.h"
 
+#include "tapdisk-worker.h"
+
 #include "migrate-plugin.h"
-#include "migrate-state.h"
 
 /* How soon a disk that answers at last is found to have done so. */
 #define LINGER_USECS 10000
@@ -57,12 +58,42 @@ guest_done(struct guest_io *io, int err)
 	td_complete_request(treq, err);
 }
 
+/* Of a migration that was over when it was opened: to the disk that is left. */
+static void
+pass_through(struct migrate *m, td_request_t treq)
+{
+	td_image_t *image = m->disk[m->served].image;
+
+	treq.image = image;
+	switch (treq.op) {
+	case TD_OP_READ:
+		td_queue_read(image, treq);
+		break;
+	case TD_OP_WRITE:
+		td_queue_write(image, treq);
+		break;
+#ifdef TAPDISK_EXTENDED
+	case TD_OP_FLUSH:
+		td_queue_flush(image, treq);
+		break;
+	case TD_OP_ZERO:
+		td_queue_zero(image, treq);
+		break;
+#endif
+	}
+}
+
 static void
 guest_submit(td_driver_t *driver, td_request_t treq, enum disk_op op)
 {
 	struct migrate *m = ((struct driver_data *)driver->data)->migrate;
-	struct guest *g = pool_get(&m->guests);
+	struct guest *g;
 
+	if (m->over) {
+		pass_through(m, treq);
+		return;
+	}
+	g = pool_get(&m->guests);
 	if (!g) {
 		td_complete_request(treq, -ENOMEM);
 		return;
@@ -135,26 +166,48 @@ check_not_the_same(const struct migrate *m)
 }
 
 static int
-check_fit(const struct migrate *m)
+check_sectors(const struct migrate *m)
 {
 	const td_disk_info_t *src = &m->disk[SRC].image->info;
 	const td_disk_info_t *dst = &m->disk[DST].image->info;
 
-	if (dst->size < src->size) {
-		EPRINTF("destination %s is smaller than the source: %" PRIu64
-			" bytes of %" PRIu64,
-			migrate_setting(m, "destination"), (uint64_t)dst->size * SECTOR_BYTES,
-			(uint64_t)src->size * SECTOR_BYTES);
-		return -ENOSPC;
-	}
-	if (dst->sector_size > src->sector_size) {
-		EPRINTF("destination %s has sectors of %ld bytes, and the guest was shown %ld: "
-			"it "
-			"cannot write that little there",
-			migrate_setting(m, "destination"), dst->sector_size, src->sector_size);
-		return -EINVAL;
-	}
-	return 0;
+	if (dst->sector_size <= src->sector_size)
+		return 0;
+	EPRINTF("destination %s has sectors of %ld bytes, and the guest was shown %ld: it "
+		"cannot write that little there",
+		migrate_setting(m, "destination"), dst->sector_size, src->sector_size);
+	return -EINVAL;
+}
+
+/* The guest's disk has the size that the journal says; the rest of an image is not used. */
+static int
+check_size(struct migrate *m, enum side side)
+{
+	uint64_t sectors = (uint64_t)migrate_setting_int(m, "sectors");
+	uint64_t size = m->disk[side].image->info.size;
+
+	if (size >= sectors)
+		return 0;
+	EPRINTF("%s: the disk has %" PRIu64 " bytes, but the %s %s is smaller: %" PRIu64,
+		m->path, sectors * SECTOR_BYTES, migrate_side_name(side),
+		migrate_setting(m, migrate_side_name(side)), size * SECTOR_BYTES);
+	return -EMEDIUMTYPE;
+}
+
+static int
+open_disk(struct migrate *m, enum side side, td_flag_t flags)
+{
+	int err = image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
+				  flags);
+
+	if (err)
+		return err;
+	err = migrate_record_check_disk(m, side);
+	if (!err)
+		err = check_size(m, side);
+	if (err)
+		image_disk_close(&m->disk[side]);
+	return err;
 }
 
 static int
@@ -162,14 +215,13 @@ open_disks(struct migrate *m, td_flag_t flags)
 {
 	int err = check_not_the_same(m);
 
+	if (!err)
+		err = open_disk(m, SRC, flags);
 	if (err)
 		return err;
-	err = image_disk_open(&m->disk[SRC], migrate_setting(m, "source"), flags);
-	if (err)
-		return err;
-	err = image_disk_open(&m->disk[DST], migrate_setting(m, "destination"), flags);
+	err = open_disk(m, DST, flags);
 	if (!err) {
-		err = check_fit(m);
+		err = check_sectors(m);
 		if (err)
 			image_disk_close(&m->disk[DST]);
 	}
@@ -204,13 +256,50 @@ engine_ended(void *ctx)
 	tapdisk_server_event_set_timeout(m->wake, TV_ZERO);
 }
 
+/* By a thread: the journal is one that this opening has written. */
 static int
-open_migration(struct migrate *m)
+publish_live(void *ctx)
+{
+	struct migrate *m = ctx;
+
+	return migrate_live_publish(m->live);
+}
+
+static int
+open_journal(struct migrate *m, const struct journal_contents *contents)
+{
+	struct journal_config config = {
+		.store = migrate_store(m->store),
+		.epoch = contents->epoch,
+		.head = m->head,
+		.head_len = m->head_len,
+		.log_bytes = (size_t)migrate_setting_int(m, "log_bytes"),
+		.note = migrate_record_note,
+		.ctx = m,
+	};
+	char why[ERROR_TEXT];
+	int err = migrate_live_begin(m->live, why, sizeof(why));
+
+	if (err) {
+		EPRINTF("%s: %s", m->path, why);
+		return err;
+	}
+	migrate_store_on_publish(m->store, publish_live, m);
+	memcpy(config.uuid, contents->uuid, sizeof(config.uuid));
+	config.live = migrate_live_new(m->live);
+	m->journal = journal_create(&config, contents->sectors);
+	return m->journal ? 0 : -ENOMEM;
+}
+
+/* The map is taken in either case. */
+static int
+open_migration(struct migrate *m, const struct journal_contents *contents, struct validity *map)
 {
 	struct migration_config config = {
 		.disk = { &m->disk[SRC].disk, &m->disk[DST].disk },
+		.map = map,
 		.strategy = (enum strategy)strategy_find(migrate_setting(m, "strategy")),
-		.state = strcmp(migrate_setting(m, "phase"), "rolling-back")
+		.state = strcmp(migrate_setting(m, "state"), "rolling-back")
 				 ? MIGRATION_COPYING
 				 : MIGRATION_ROLLING_BACK,
 		.chunk = (uint32_t)(migrate_setting_int(m, "chunk") / SECTOR_BYTES),
@@ -219,20 +308,27 @@ open_migration(struct migrate *m)
 		.rate = (uint64_t)migrate_setting_int(m, "rate_mib_s") * MIB,
 		.align = (uint32_t)(m->disk[SRC].image->info.sector_size / SECTOR_BYTES),
 		.auto_complete = !strcmp(migrate_setting(m, "complete"), "auto"),
+		.stable = !contents->live,
 		.paused = json_is_true(json_object_get(m->settings, "paused")),
 		.pristine = !strcmp(migrate_setting(m, "state"), MIGRATE_STATE_NEW) &&
 			    json_is_true(json_object_get(m->settings, "destination_is_zero")),
+#ifndef TAPDISK_EXTENDED
+		.writes_are_durable = true,
+#endif
 		.now_ns = migrate_now_ns,
 		.wake_at = engine_wake_at,
 		.ended = engine_ended,
 		.ctx = m,
 	};
 	struct engine_counters counters;
-	int err;
+	int err = open_journal(m, contents);
 
-	err = migrate_restore(m, &config.map, &config.counters, &counters);
-	if (err)
+	if (err) {
+		validity_destroy(map);
 		return err;
+	}
+	config.journal = m->journal;
+	migrate_record_counters(m, &config.counters, &counters);
 	err = migration_init(&m->migration, &config);
 	if (err)
 		return err;
@@ -241,27 +337,12 @@ open_migration(struct migrate *m)
 	return 0;
 }
 
-static const char *
-run_dir(void)
-{
-#ifdef TAPDISK_EXTENDED
-	return tapdisk_server_run_dir();
-#else
-	return "/run/blktap-control";
-#endif
-}
-
 static int
 open_control(struct migrate *m)
 {
-	const char *uuid = migrate_setting(m, "uuid");
 	char path[512];
 
-	if (strlen(uuid) != 36 || strspn(uuid, "0123456789abcdef-") != 36) {
-		EPRINTF("%s: \"uuid\" is none", m->path);
-		return -EINVAL;
-	}
-	snprintf(path, sizeof(path), "%s/migrate-%s", run_dir(), uuid);
+	snprintf(path, sizeof(path), "%s/migrate-%s", migrate_run_dir(), m->uuid);
 	return migrate_control_open(&m->control, path, migrate_handle, m);
 }
 
@@ -290,38 +371,61 @@ close_events(struct migrate *m)
 	tapdisk_server_unregister_event(m->wake);
 }
 
-static void
-unlock(struct migrate *m)
+#ifdef TAPDISK_EXTENDED
+static int
+start_workers(void)
 {
-	if (m->lock >= 0)
-		close(m->lock);
-	m->lock = -1;
+	return 0;
 }
+#else
+/* blktap has no threads of that kind: ours, from the first migration on. */
+static int
+start_workers(void)
+{
+	static bool started;
+	int err = started ? 0 : tapdisk_worker_init();
+
+	started |= !err;
+	return err;
+}
+#endif
 
 static void
 migrate_free(struct migrate *m)
 {
-	unlock(m);
+	if (m->live)
+		migrate_live_close(m->live, m->saved);
+	if (m->store)
+		migrate_store_close(m->store);
 	pool_release(&m->guests);
 	json_decref(m->settings);
+	free(m->head);
+	free(m->note);
 	free(m->path);
 	free(m);
 }
 
-/* All that can fail, in order; undone in the reverse order. */
+/* To the guest. */
+static void
+show_disk(struct migrate *m, enum side side)
+{
+	m->driver->info = m->disk[side].image->info;
+	m->driver->info.size = (td_sector_t)migrate_setting_int(m, "sectors");
+}
+
+/* All that can fail, in order; undone in the reverse order. The map is taken. */
 static int
-migrate_start(struct migrate *m, td_flag_t flags)
+start_migration(struct migrate *m, const struct journal_contents *contents,
+		struct validity *map, td_flag_t flags)
 {
 	int err;
 
-	err = migrate_check_settings(m);
-	if (err == -EALREADY)
-		migrate_mark_recover(m);
-	if (!err)
-		err = open_disks(m, flags);
-	if (err)
+	err = open_disks(m, flags);
+	if (err) {
+		validity_destroy(map);
 		return err;
-	err = open_migration(m);
+	}
+	err = open_migration(m, contents, map);
 	if (err)
 		goto out_disks;
 	err = open_events(m);
@@ -333,13 +437,10 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	err = migrate_mark_open(m);
 	if (err)
 		goto out_control;
-	err = migrate_record_open(m);
-	if (err)
-		goto out_mark;
+	show_disk(m, SRC);
+	migration_start(&m->migration);
 	return 0;
 
-out_mark:
-	migrate_mark_undo(m);
 out_control:
 	migrate_control_close(m->control, NULL);
 out_events:
@@ -351,20 +452,76 @@ out_disks:
 	return err;
 }
 
+/* The disk that is left serves alone, and is handed over at once. */
+static int
+start_over(struct migrate *m, td_flag_t flags)
+{
+	int err;
+
+	m->over = m->saved = true;
+	m->served = strcmp(migrate_setting(m, "state"), "completed") ? SRC : DST;
+	migrate_mark_recover(m);
+	err = open_disk(m, m->served, flags);
+	if (err)
+		return err;
+	err = migrate_mark_check_left(m);
+	if (!err)
+		err = open_events(m);
+	if (err)
+		goto out_disk;
+	err = open_control(m);
+	if (err)
+		goto out_events;
+	show_disk(m, m->served);
+	tapdisk_server_event_set_timeout(m->wake, TV_ZERO);
+	return 0;
+
+out_events:
+	close_events(m);
+out_disk:
+	close_disks(m);
+	return err;
+}
+
+static int
+migrate_start(struct migrate *m, td_flag_t flags)
+{
+	struct journal_contents contents;
+	struct validity *map;
+	char text[ERROR_TEXT];
+	int state, err;
+
+	err = start_workers();
+	if (err)
+		return err;
+	err = migrate_store_open(&m->store, m->path, text, sizeof(text));
+	if (err) {
+		EPRINTF("%s", text);
+		return err;
+	}
+	err = migrate_record_load(m, &contents, &map);
+	if (err)
+		return err;
+	state = migration_state_find(migrate_setting(m, "state"));
+	if (state != MIGRATION_COMPLETED && state != MIGRATION_CANCELLED)
+		return start_migration(m, &contents, map, flags);
+	validity_destroy(map);
+	return start_over(m, flags);
+}
+
 static int
 migrate_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encryption,
 	     td_flag_t flags)
 {
 	struct migrate *m = calloc(1, sizeof(*m));
-	char text[ERROR_TEXT];
 	int err = -ENOMEM;
 
 	if (!m)
 		return err;
 	INIT_LIST_HEAD(&m->link);
 	pool_init(&m->guests, sizeof(struct guest));
+	m->disk[SRC].closed = m->disk[DST].closed = true;
 	m->driver = driver;
-	m->lock = -1;
 	m->path = strdup(name);
 	if (!m->path)
 		goto fail;
@@ -373,19 +530,10 @@ migrate_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *en
 		err = -EROFS;
 		goto fail;
 	}
-	err = migrate_state_lock(m->path, &m->lock, text, sizeof(text));
-	if (!err)
-		err = migrate_state_load(m->path, &m->settings, text, sizeof(text));
-	if (err) {
-		EPRINTF("%s", text);
-		goto fail;
-	}
+	((struct driver_data *)driver->data)->migrate = m;
 	err = migrate_start(m, flags);
 	if (err)
 		goto fail;
-	driver->info = m->disk[SRC].image->info;
-	((struct driver_data *)driver->data)->migrate = m;
-	migration_start(&m->migration);
 	return 0;
 
 fail:
@@ -403,17 +551,15 @@ fail:
 static void
 hand_over(struct migrate *m)
 {
-	bool completed = m->migration.state == MIGRATION_COMPLETED;
-	enum side side = completed ? DST : SRC;
-	int err = tapdisk_vbd_replace_image(
-		m->driver, m->disk[side].image,
-		migrate_setting(m, completed ? "destination" : "source"));
+	const char *name = migrate_side_name(m->served);
+	int err = tapdisk_vbd_replace_image(m->driver, m->disk[m->served].image,
+					    migrate_setting(m, name));
 
 	if (!err)
-		image_disk_hand_over(&m->disk[side]);
+		image_disk_hand_over(&m->disk[m->served]);
 	else
-		DPRINTF("%s: requests pass through to the %s: %s", m->path,
-			completed ? "destination" : "source", strerror(-err));
+		DPRINTF("%s: requests pass through to the %s: %s", m->path, name,
+			strerror(-err));
 }
 #else
 static void
@@ -422,22 +568,27 @@ hand_over(struct migrate *m)
 }
 #endif
 
-static void
-write_end(struct migrate *m)
-{
-	if (!migrate_record_end(m, migrate_status(m)))
-		migrate_mark_end(m);
-}
-
 /* The driver is closed and the side that had stalled has answered at last. */
 static void
 bury(struct migrate *m)
 {
 	list_del(&m->link);
 	close_events(m);
-	migration_release(&m->migration);
+	if (!m->over)
+		migration_release(&m->migration);
 	close_disks(m);
 	migrate_free(m);
+}
+
+/* It is over, and that is on stable storage. */
+static void
+end_migration(struct migrate *m)
+{
+	m->ended = true;
+	if (m->over)
+		return;
+	m->served = m->migration.state == MIGRATION_COMPLETED ? DST : SRC;
+	migrate_mark_end(m);
 }
 
 static void
@@ -445,6 +596,8 @@ on_tick(event_id_t id, char mode, void *private)
 {
 	struct migrate *m = private;
 
+	if (m->over)
+		return;
 	migration_tick(&m->migration);
 	if (!m->driver && migration_quiet(&m->migration))
 		bury(m);
@@ -456,21 +609,22 @@ on_wake(event_id_t id, char mode, void *private)
 	struct migrate *m = private;
 
 	tapdisk_server_event_set_timeout(id, TV_INF);
-	if (!migration_over(&m->migration)) {
+	if (!m->over && !migration_over(&m->migration)) {
 		migration_tick(&m->migration);
 	} else if (!m->ended) {
-		write_end(m);
+		end_migration(m);
 		hand_over(m);
 	}
 }
 
-/* Nothing is in flight but with a side that does not answer. */
+/* Nothing is under way but with a side that does not answer. */
 static bool
 only_stalled(const struct migrate *m)
 {
 	const struct side_state *s = m->migration.engine.side;
 
-	return (!s[SRC].inflight || s[SRC].stalled) && (!s[DST].inflight || s[DST].stalled);
+	return journal_quiet(m->journal) && (!s[SRC].inflight || s[SRC].stalled) &&
+	       (!s[DST].inflight || s[DST].stalled);
 }
 
 /* Only what does not answer stays open, and locked: the other disk may be used. */
@@ -485,7 +639,7 @@ linger(struct migrate *m)
 		else
 			EPRINTF("%s: closed, but the %s does not answer: it stays locked until "
 				"it does",
-				m->path, side == SRC ? "source" : "destination");
+				m->path, migrate_side_name(side));
 	}
 }
 
@@ -499,33 +653,54 @@ say_last(struct migrate *m)
 }
 
 /*
- * The guest's requests have been answered. Refuses, and goes on, if what is
- * where cannot be saved (a host that closes us all the same, as blktap does,
- * has a state file that says it was left open).
+ * Whether all that the guest was told is in the journal; else it is in the live
+ * changes, which stay.
  */
+static bool
+is_saved(const struct migrate *m)
+{
+	struct migration_status s;
+
+	migration_get_status(&m->migration, &s);
+	if (migration_over(&m->migration) ||
+	    (s.journal.state == JOURNAL_GOOD && !s.journal.unwritten))
+		return true;
+	EPRINTF("%s: not all could be written down%s%s. Open it again before this machine is "
+		"started anew; what the guest has flushed is safe",
+		m->path, s.journal.error ? ": " : "",
+		s.journal.error ? strerror(-s.journal.error) : "");
+	return false;
+}
+
+/* As asked for, once the VBD has another name. */
+static void
+remove_journal(struct migrate *m)
+{
+	int err = migrate_store_remove(m->store);
+
+	if (err)
+		EPRINTF("cannot remove the journal %s: %s", m->path, strerror(-err));
+}
+
+/* The guest's requests have been answered. */
 static int
 migrate_close(td_driver_t *driver)
 {
 	struct migrate *m = ((struct driver_data *)driver->data)->migrate;
-	int err;
 
-	migration_stop(&m->migration);
-	while (!migration_quiet(&m->migration) && !only_stalled(m))
-		tapdisk_server_iterate();
-	if (migration_over(&m->migration)) {
-		if (!m->ended)
-			write_end(m);
-	} else {
-		err = migrate_record_saved(m);
-		if (err) {
-			migration_start(&m->migration);
-			return err;
-		}
+	if (!m->over) {
+		migration_stop(&m->migration);
+		while (!migration_quiet(&m->migration) && !only_stalled(m))
+			tapdisk_server_iterate();
+		if (migration_over(&m->migration) && !m->ended)
+			end_migration(m);
+		m->saved = is_saved(m);
 	}
+	if (m->remove && m->ended && m->disk[m->served].handed_over)
+		remove_journal(m);
 	say_last(m);
-	unlock(m);
 	m->driver = NULL;
-	if (migration_quiet(&m->migration))
+	if (m->over || migration_quiet(&m->migration))
 		bury(m);
 	else
 		linger(m);
@@ -550,6 +725,10 @@ migrate_stats(td_driver_t *driver, td_stats_t *st)
 	struct migrate *m = ((struct driver_data *)driver->data)->migrate;
 	struct migration_status s;
 
+	if (m->over) {
+		tapdisk_stats_field(st, "state", "s", migrate_setting(m, "state"));
+		return;
+	}
 	migration_get_status(&m->migration, &s);
 	tapdisk_stats_field(st, "state", "s", migrate_state_name(&s));
 	tapdisk_stats_field(st, "strategy", "s", strategy_row(s.strategy)->name);

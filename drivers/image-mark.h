@@ -10,7 +10,7 @@
  *
  *	<version> source|destination|superseded <UUID of the migration> <name>
  *
- * where name is the state file's path, or for superseded the "type:path" that
+ * where name is the journal's path, or for superseded the "type:path" that
  * the disk is now. A file has it in the extended attribute user.tapmigrate. A
  * block device, or a file whose file system has no such attributes, has it in
  * the state directory, in a file named after its identity (image-identity.h).
@@ -62,7 +62,7 @@ int image_mark_clear(int fd);
 
 /*
  * Whether who has the mark ours (NULL: is no migration) may open the image: 0,
- * and then it has no mark or that one, wherever its state file was; -EBUSY (of
+ * and then it has no mark or that one, wherever its journal was; -EBUSY (of
  * a migration), -ESTALE (superseded), or another -errno, with a sentence about
  * the image of that name in why.
  */

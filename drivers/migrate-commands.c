@@ -31,8 +31,10 @@ migrate_state_name(const struct migration_status *s)
 static json_t *
 error_of(const struct migrate *m, const struct migration_status *s)
 {
-	const char *side = s->error_side == SRC ? "source" : "destination";
+	const char *side = migrate_side_name(s->error_side);
 
+	if (s->pause == PAUSE_JOURNAL_FULL || s->pause == PAUSE_JOURNAL_FAILED)
+		return json_sprintf("the journal %s: %s", m->path, strerror(-s->error));
 	if (!s->error)
 		return json_null();
 	if (s->bad_sectors)
@@ -66,20 +68,39 @@ written_to(const struct migration_status *s, enum side side)
 			 (json_int_t)s->guest_written[side]);
 }
 
+static json_t *
+journal_of(const struct migrate *m, const struct journal_status *s)
+{
+	static const char *const states[] = {
+		[JOURNAL_STARTING] = "starting",
+		[JOURNAL_GOOD] = "good",
+		[JOURNAL_FULL] = "full",
+		[JOURNAL_FAILED] = "failed",
+	};
+	return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I}", "path", m->path, "state",
+			 states[s->state], "error",
+			 s->error ? json_string(strerror(-s->error)) : json_null(), "bytes",
+			 (json_int_t)s->file_bytes, "intents", (json_int_t)s->intents,
+			 "unwritten", (json_int_t)s->unwritten);
+}
+
 json_t *
 migrate_status(const struct migrate *m)
 {
 	struct migration_status s;
 	json_t *status;
 
+	if (m->over)
+		return json_deep_copy(json_object_get(m->settings, "result"));
 	migration_get_status(&m->migration, &s);
-	status = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "uuid",
-			   migrate_setting(m, "uuid"), "state_file", m->path, "source",
+	status = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s}", "uuid",
+			   m->uuid, "journal", journal_of(m, &s.journal), "source",
 			   migrate_setting(m, "source"), "destination",
 			   migrate_setting(m, "destination"), "strategy",
 			   strategy_row(s.strategy)->name, "state", migrate_state_name(&s),
 			   "reason", reason_of(&s), "error", error_of(m, &s), "complete",
-			   m->migration.auto_complete ? "auto" : "manual");
+			   m->migration.auto_complete ? "auto" : "manual", "journal_after",
+			   m->remove ? "remove" : "keep");
 	json_object_update_new(
 		status,
 		json_pack("{s:o, s:{s:o, s:o}, s:{s:I, s:I}, s:i, s:i, s:I, s:i, s:i}", "bytes",
@@ -97,8 +118,7 @@ migrate_status(const struct migrate *m)
 			  (json_int_t)(s.rate_limit / MIB), "eta_s", number_or_null(s.eta_s),
 			  "elapsed_s", (json_int_t)(migrate_elapsed_ns(m) / NS_PER_S), "chunk",
 			  (json_int_t)migrate_setting_int(m, "chunk"), "destination_larger_by",
-			  (json_int_t)(m->disk[DST].disk.sectors - m->disk[SRC].disk.sectors) *
-				  SECTOR_BYTES,
+			  (json_int_t)(m->disk[DST].disk.sectors * SECTOR_BYTES - s.total),
 			  "map_bytes", (json_int_t)s.map_memory, "hold_ms",
 			  s.held_ns < 0 ? json_null()
 					: json_real((double)s.held_ns / 1000000)));
@@ -133,7 +153,21 @@ struct changes {
 	json_int_t rate_mib_s;
 	json_int_t depth;
 	int auto_complete;
+	int remove_journal;
 };
+
+/* One of two words: 0 or 1. */
+static json_t *
+parse_choice(json_t *value, const char *key, const char *const words[2], int *out)
+{
+	const char *text = json_string_value(value);
+
+	for (*out = 0; text && *out < 2; (*out)++)
+		if (!strcmp(text, words[*out]))
+			return NULL;
+	return migrate_control_error(-EINVAL, "\"%s\" must be \"%s\" or \"%s\"", key, words[0],
+				     words[1]);
+}
 
 static json_t *
 parse_number(json_t *value, const char *key, json_int_t min, json_int_t max, json_int_t *out)
@@ -164,14 +198,12 @@ parse_change(const char *key, json_t *value, struct changes *c)
 			       : migrate_control_error(-EINVAL, "there is no strategy \"%s\"",
 						       text ? text : "");
 	}
-	if (!strcmp(key, "complete")) {
-		c->auto_complete = text && !strcmp(text, "auto") ? 1 : 0;
-		return text && (c->auto_complete || !strcmp(text, "manual"))
-			       ? NULL
-			       : migrate_control_error(
-					 -EINVAL,
-					 "\"complete\" must be \"auto\" or \"manual\"");
-	}
+	if (!strcmp(key, "complete"))
+		return parse_choice(value, key, (const char *const[]){ "manual", "auto" },
+				    &c->auto_complete);
+	if (!strcmp(key, "journal_after"))
+		return parse_choice(value, key, (const char *const[]){ "keep", "remove" },
+				    &c->remove_journal);
 	return strcmp(key, "command")
 		       ? migrate_control_error(-EINVAL, "there is nothing \"%s\" to set", key)
 		       : NULL;
@@ -188,9 +220,6 @@ apply_changes(struct migrate *m, const struct changes *c)
 
 		if (err)
 			return err;
-		json_object_set_new(
-			m->settings, "strategy",
-			json_string(strategy_row((enum strategy)c->strategy)->name));
 	}
 	if (c->threshold >= 0)
 		migration_set_threshold(g, (uint32_t)c->threshold);
@@ -200,13 +229,15 @@ apply_changes(struct migrate *m, const struct changes *c)
 		migration_set_depth(g, (unsigned)c->depth);
 	if (c->auto_complete >= 0)
 		migration_set_auto(g, c->auto_complete);
+	if (c->remove_journal >= 0)
+		m->remove = c->remove_journal;
 	return 0;
 }
 
 static json_t *
 command_set(struct migrate *m, json_t *request)
 {
-	struct changes c = { -1, -1, -1, -1, -1 };
+	struct changes c = { -1, -1, -1, -1, -1, -1 };
 	const char *key;
 	json_t *value;
 
@@ -228,6 +259,16 @@ command_status(struct migration *g)
 	return 0;
 }
 
+/* Of a migration that is no more there is nothing but its status. */
+static json_t *
+handle_over(const struct migrate *m, const char *name)
+{
+	if (name && !strcmp(name, "status"))
+		return json_pack("{s:b, s:o}", "ok", 1, "status", migrate_status(m));
+	return migrate_control_error(-EBUSY, "not now: the migration is %s",
+				     migrate_setting(m, "state"));
+}
+
 json_t *
 migrate_handle(void *ctx, json_t *request)
 {
@@ -242,6 +283,8 @@ migrate_handle(void *ctx, json_t *request)
 	struct migrate *m = ctx;
 	const char *name = json_string_value(json_object_get(request, "command"));
 
+	if (m->over)
+		return handle_over(m, name);
 	if (name && !strcmp(name, "set"))
 		return command_set(m, request);
 	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++)

@@ -4,16 +4,16 @@
  *
  * The steps, each on stable storage before the next:
  *
- *	opening		the destination is marked, then the source; then the state file
+ *	opening		the destination is marked, then the source; then the journal
  *			says "open", and the guest is served
- *	completing	the state file says "completed"; then the destination's mark
+ *	completing	the journal says "completed"; then the destination's mark
  *			goes; then the source's says "superseded" instead of "source"
- *	cancelling	the state file says "cancelled"; then the source's mark goes;
+ *	cancelling	the journal says "cancelled"; then the source's mark goes;
  *			then the destination's
  *
  * So whenever the process dies, an image without a mark holds the whole disk (or
  * nothing, where it is the destination and has not been written to), and a mark
- * names a state file that tells what to do. Once that says "completed" or
+ * names a journal that tells what to do. Once that says "completed" or
  * "cancelled", opening it does the steps that are missing, for each of them can
  * be done again.
  *
@@ -38,9 +38,7 @@
 
 #include "image-mark.h"
 #include "migrate-plugin.h"
-#include "migrate-state.h"
 
-static const char *const side_names[SIDES] = { [SRC] = "source", [DST] = "destination" };
 static const enum image_mark_role roles[SIDES] = {
 	[SRC] = IMAGE_MARK_SOURCE, [DST] = IMAGE_MARK_DESTINATION
 };
@@ -49,7 +47,7 @@ static int
 make(const struct migrate *m, struct image_mark *mark, enum image_mark_role role,
      const char *name)
 {
-	int err = image_mark_make(mark, role, migrate_setting(m, "uuid"), name);
+	int err = image_mark_make(mark, role, m->uuid, name);
 
 	if (err)
 		EPRINTF("%s: an image cannot be marked with this migration: no UUID, or a name "
@@ -63,7 +61,7 @@ make(const struct migrate *m, struct image_mark *mark, enum image_mark_role role
 static int
 check(const struct migrate *m, enum side side)
 {
-	const char *image = migrate_setting(m, side_names[side]);
+	const char *image = migrate_setting(m, migrate_side_name(side));
 	char why[2 * IMAGE_MARK_NAME];
 	struct image_mark ours;
 	int err = make(m, &ours, roles[side], m->path);
@@ -73,7 +71,7 @@ check(const struct migrate *m, enum side side)
 	err = image_mark_check(m->disk[side].fd, image, &ours, why, sizeof(why));
 	if (err)
 		EPRINTF("%s", why);
-	else if (!strcmp(migrate_setting(m, "state"), MIGRATE_STATE_SAVED) &&
+	else if (strcmp(migrate_setting(m, "state"), MIGRATE_STATE_NEW) &&
 		 image_mark_get(m->disk[side].fd, &ours) == -ENODATA)
 		tlog_syslog(TLOG_WARN,
 			    "%s: the mark of this migration is gone: has anybody used it?",
@@ -84,7 +82,7 @@ check(const struct migrate *m, enum side side)
 static int
 set(const struct migrate *m, enum side side)
 {
-	const char *image = migrate_setting(m, side_names[side]);
+	const char *image = migrate_setting(m, migrate_side_name(side));
 	struct image_mark mark;
 	int err = make(m, &mark, roles[side], m->path);
 
@@ -167,7 +165,7 @@ step_end(struct step *step)
 static struct step *
 step_new(const struct migrate *m, enum side side, int fd, bool completed)
 {
-	const char *image = migrate_setting(m, side_names[side]);
+	const char *image = migrate_setting(m, migrate_side_name(side));
 	struct step *step;
 
 	if (fd < 0)
@@ -234,8 +232,8 @@ copy_of(int fd)
 void
 migrate_mark_end(struct migrate *m)
 {
-	bool completed = m->migration.state == MIGRATION_COMPLETED;
-	enum side left = completed ? DST : SRC, other = completed ? SRC : DST;
+	bool completed = m->served == DST;
+	enum side left = m->served, other = side_other(left);
 
 	do_step(step_new(m, left, copy_of(m->disk[left].fd), completed));
 	do_step_later(step_new(m, other, copy_of(m->disk[other].fd), completed));
@@ -254,7 +252,7 @@ migrate_mark_undo(struct migrate *m)
 static int
 open_image(const struct migrate *m, enum side side)
 {
-	const char *name = migrate_setting(m, side_names[side]);
+	const char *name = migrate_setting(m, migrate_side_name(side));
 
 	return strncmp(name, "aio:", 4) ? -1
 					: open(name + 4, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -263,9 +261,25 @@ open_image(const struct migrate *m, enum side side)
 void
 migrate_mark_recover(struct migrate *m)
 {
-	bool completed = !strcmp(migrate_setting(m, "state"), "completed");
-	enum side left = completed ? DST : SRC, other = completed ? SRC : DST;
+	bool completed = m->served == DST;
+	enum side left = m->served, other = side_other(left);
 
 	do_step(step_new(m, left, open_image(m, left), completed));
 	do_step(step_new(m, other, open_image(m, other), completed));
+}
+
+int
+migrate_mark_check_left(const struct migrate *m)
+{
+	const struct image_disk *d = &m->disk[m->served];
+	char why[2 * IMAGE_MARK_NAME];
+	int err;
+
+	if (d->fd < 0)
+		return 0;
+	err = image_mark_check(d->fd, migrate_setting(m, migrate_side_name(m->served)), NULL,
+			       why, sizeof(why));
+	if (err)
+		EPRINTF("%s", why);
+	return err;
 }

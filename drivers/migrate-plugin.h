@@ -5,7 +5,7 @@
  *   block-migrate.c     opens and closes it, and passes the guest's requests on
  *   migrate-mark.c      keeps others from opening its images
  *   migrate-commands.c  what is asked of it and told about it, as JSON
- *   migrate-record.c    its settings, and what of it is kept in the state file
+ *   migrate-record.c    its settings, and what of it is kept in the journal
  *
  * Each uses those below it.
  */
@@ -16,6 +16,9 @@
 
 #include "migrate-control.h"
 #include "migrate-disk.h"
+#include "migrate-journal.h"
+#include "migrate-live.h"
+#include "migrate-store.h"
 #include "migrate/migration.h"
 
 #define MIB	   (1ull << 20)
@@ -29,10 +32,18 @@
 struct migrate {
 	td_driver_t *driver;   /* NULL once that is closed */
 	struct list_head link; /* among those that linger */
-	char *path;	       /* of the state file */
-	int lock;	       /* that file, open and locked; -1 */
-	json_t *settings;      /* its first line */
+	char *path;	       /* of the journal */
+	char uuid[MIGRATE_UUID_SIZE];
+	json_t *settings; /* what the journal said when it was opened */
+	char *head;	  /* its text that never changes */
+	size_t head_len;
+	char *note; /* the text that was written down last, or NULL */
+	struct migrate_store *store;
+	struct migrate_live *live;
+	struct journal *journal; /* the migration's */
 	struct image_disk disk[SIDES];
+	bool over; /* it was when it was opened: one side is open, and there is no migration */
+	enum side served; /* ... that one */
 	struct migration migration;
 	struct migrate_control *control;
 	struct pool guests;
@@ -40,8 +51,10 @@ struct migrate {
 	int32_t wake; /* when the engine asked for it, and when it has ended */
 	uint64_t started_ns;
 	uint64_t before_ns; /* what earlier openings took */
-	bool ended;	    /* over, and recorded */
+	bool ended;	    /* over, and handed over */
 	bool marked_first;  /* the images, by this opening */
+	bool remove;	    /* the journal, when it is over */
+	bool saved;	    /* all is in the journal: the live changes are of no more use */
 };
 
 /* The status object of docs/migrate-protocol.md; NULL if out of memory. */
@@ -62,6 +75,8 @@ void migrate_mark_undo(struct migrate *m);
 void migrate_mark_end(struct migrate *m);
 /* The same for a migration that ended, and whose process died before it had done that. */
 void migrate_mark_recover(struct migrate *m);
+/* Whether the disk that is left is nobody else's by now. 0, or -errno as above. */
+int migrate_mark_check_left(const struct migrate *m);
 
 /* The monotonic clock; ctx is not looked at. */
 uint64_t migrate_now_ns(void *ctx);
@@ -69,27 +84,25 @@ uint64_t migrate_now_ns(void *ctx);
 /* How long the migration has gone on, all its openings together. */
 uint64_t migrate_elapsed_ns(const struct migrate *m);
 
+const char *migrate_run_dir(void);
+const char *migrate_side_name(enum side side);
+
 /* A setting as text, or ""; as a number, or 0. */
 const char *migrate_setting(const struct migrate *m, const char *key);
 json_int_t migrate_setting_int(const struct migrate *m, const char *key);
 
 /*
- * Whether the settings can be opened: 0, or -errno with the reason in the log.
- * A file that is neither new nor saved belongs to a process that died with it.
- * Its map is gone, and nothing is served on a guess.
+ * Reads the journal, that is open and locked, with the live changes: the settings,
+ * and what is where. 0, or -errno with the reason in the log.
  */
-int migrate_check_settings(struct migrate *m);
-/* The map and the counters as they were when it was last closed. 0 or -errno. */
-int migrate_restore(struct migrate *m, struct validity **map, struct copier_counters *copier,
-		    struct engine_counters *engine);
-/* From now on only we know the map: the file says so until it is closed. */
-int migrate_record_open(struct migrate *m);
-/* Keeps the map and the counters for the next opening. 0, or -errno and a message. */
-int migrate_record_saved(struct migrate *m);
-/*
- * Writes down that it has ended, and the last status, which becomes the record's.
- * 0, or -errno and a message: then, should the process die, it has not.
- */
-int migrate_record_end(struct migrate *m, json_t *result);
+int migrate_record_load(struct migrate *m, struct journal_contents *contents,
+			struct validity **map);
+/* Whether the disk that was opened is the recorded one. As above. */
+int migrate_record_check_disk(const struct migrate *m, enum side side);
+/* The counters as they were written down last; of earlier openings. */
+void migrate_record_counters(struct migrate *m, struct copier_counters *copier,
+			     struct engine_counters *engine);
+/* The journal's note as it is now (journal_config.note; ctx is the struct migrate). */
+size_t migrate_record_note(void *ctx, char *buf, size_t size);
 
 #endif

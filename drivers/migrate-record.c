@@ -4,7 +4,7 @@
 #endif
 
 #include <errno.h>
-#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,12 +12,11 @@
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
 
+#include "image-identity.h"
 #include "migrate-plugin.h"
-#include "migrate-state.h"
 
 #define CHUNK_MIN (64u << 10)
 #define CHUNK_MAX (16u << 20)
-#define DEPTH	  4 /* chunks copied at once, unless the settings say */
 
 uint64_t
 migrate_now_ns(void *ctx)
@@ -26,6 +25,12 @@ migrate_now_ns(void *ctx)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+const char *
+migrate_side_name(enum side side)
+{
+	return side == SRC ? "source" : "destination";
 }
 
 const char *
@@ -42,45 +47,95 @@ migrate_setting_int(const struct migrate *m, const char *key)
 	return json_integer_value(json_object_get(m->settings, key));
 }
 
+const char *
+migrate_run_dir(void)
+{
+#ifdef TAPDISK_EXTENDED
+	return tapdisk_server_run_dir();
+#else
+	return "/run/blktap-control";
+#endif
+}
+
 uint64_t
 migrate_elapsed_ns(const struct migrate *m)
 {
 	return m->before_ns + migrate_now_ns(NULL) - m->started_ns;
 }
 
-/* Brings the settings up to what the migration has come to. */
-static void
-record(struct migrate *m, const char *state)
-{
-	const struct migration *g = &m->migration;
-	const struct copier_counters *n = &g->copier.counters;
-	const struct engine_counters *e = &g->engine.counters;
+/* --- what is written down -------------------------------------------------------- */
 
-	json_object_set_new(m->settings, "state", json_string(state));
-	json_object_set_new(
-		m->settings, "phase",
-		json_string(g->state == MIGRATION_ROLLING_BACK ? "rolling-back" : "copying"));
-	json_object_set_new(m->settings, "paused", json_boolean(g->paused));
-	json_object_set_new(m->settings, "threshold", json_integer(g->engine.threshold));
-	json_object_set_new(m->settings, "rate_mib_s",
-			    json_integer((json_int_t)(g->copier.pacer.rate / MIB)));
-	json_object_set_new(m->settings, "depth", json_integer(g->copier.depth));
-	json_object_set_new(m->settings, "complete",
-			    json_string(g->auto_complete ? "auto" : "manual"));
-	json_object_set_new(m->settings, "counters",
-			    json_pack("{s:[I,I,I,I,I,I], s:[I,I,I,I,I], s:I}", "copier",
-				      (json_int_t)n->copied, (json_int_t)n->zero,
-				      (json_int_t)n->skipped, (json_int_t)n->written[SRC],
-				      (json_int_t)n->written[DST], (json_int_t)n->counted_to,
-				      "guest", (json_int_t)e->written[SRC],
-				      (json_int_t)e->written[DST], (json_int_t)e->read[SRC],
-				      (json_int_t)e->read[DST], (json_int_t)e->delayed_writes,
-				      "elapsed_ns", (json_int_t)migrate_elapsed_ns(m)));
+static json_t *
+counters(const struct migrate *m)
+{
+	const struct copier_counters *n = &m->migration.copier.counters;
+	const struct engine_counters *e = &m->migration.engine.counters;
+
+	return json_pack("{s:[I,I,I,I,I,I], s:[I,I,I,I,I], s:I}", "copier",
+			 (json_int_t)n->copied, (json_int_t)n->zero, (json_int_t)n->skipped,
+			 (json_int_t)n->written[SRC], (json_int_t)n->written[DST],
+			 (json_int_t)n->counted_to, "guest", (json_int_t)e->written[SRC],
+			 (json_int_t)e->written[DST], (json_int_t)e->read[SRC],
+			 (json_int_t)e->read[DST], (json_int_t)e->delayed_writes, "elapsed_ns",
+			 (json_int_t)migrate_elapsed_ns(m));
 }
 
-/* The counters of earlier openings; zeroes for a new migration. */
-static void
-restore_counters(struct migrate *m, struct copier_counters *n, struct engine_counters *e)
+/* The last status, once that is known: the engine asks for this before it ends. */
+static json_t *
+result(const struct migrate *m, enum migration_state state)
+{
+	json_t *status;
+
+	if (state != MIGRATION_COMPLETED && state != MIGRATION_CANCELLED)
+		return json_null();
+	status = migrate_status(m);
+	json_object_set_new(status, "state", json_string(migration_state_name(state)));
+	json_object_set_new(status, "reason", json_string(""));
+	if (state == MIGRATION_COMPLETED)
+		json_object_set_new(status, "hold_ms",
+				    json_real((double)m->migration.held_ns / 1000000));
+	return status;
+}
+
+static json_t *
+note(const struct migrate *m)
+{
+	const struct migration *g = &m->migration;
+	enum migration_state state = migration_recorded_state(g);
+
+	return json_pack("{s:s, s:s, s:i, s:I, s:i, s:b, s:s, s:s, s:o, s:o}", "state",
+			 migration_state_name(state), "strategy",
+			 strategy_row(g->strategy)->name, "threshold", (int)g->engine.threshold,
+			 "rate_mib_s", (json_int_t)(g->copier.pacer.rate / MIB), "depth",
+			 (int)g->copier.depth, "paused", (int)g->paused, "complete",
+			 g->auto_complete ? "auto" : "manual", "journal_after",
+			 m->remove ? "remove" : "keep", "counters", counters(m), "result",
+			 result(m, state));
+}
+
+/* Where there is no memory for a new one, the last one stays true enough. */
+size_t
+migrate_record_note(void *ctx, char *buf, size_t size)
+{
+	struct migrate *m = ctx;
+	json_t *object = note(m);
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	size_t len;
+
+	json_decref(object);
+	if (text && strlen(text) <= size) {
+		free(m->note);
+		m->note = text;
+	} else {
+		free(text);
+	}
+	len = strlen(m->note);
+	memcpy(buf, m->note, len);
+	return len;
+}
+
+void
+migrate_record_counters(struct migrate *m, struct copier_counters *n, struct engine_counters *e)
 {
 	json_int_t v[12] = { 0 };
 
@@ -104,96 +159,7 @@ restore_counters(struct migrate *m, struct copier_counters *n, struct engine_cou
 	m->before_ns = (uint64_t)v[11];
 }
 
-struct counted_file {
-	FILE *file;
-	uint64_t runs;
-};
-
-static int
-put_run(void *ctx, uint64_t sector, uint64_t count, side_mask sides)
-{
-	struct counted_file *c = ctx;
-
-	c->runs++;
-	return fprintf(c->file, "%" PRIu64 " %" PRIu64 " %u\n", sector, count, sides) < 0 ? -EIO
-											  : 0;
-}
-
-static int
-write_map(FILE *file, void *ctx)
-{
-	const struct migrate *m = ctx;
-	struct counted_file counted = { .file = file };
-	int err = validity_save(m->migration.engine.map, put_run, &counted);
-
-	if (!err && fprintf(file, "end %" PRIu64 "\n", counted.runs) < 0)
-		err = -EIO;
-	return err;
-}
-
-static int
-read_run(void *ctx, uint64_t sector, uint64_t count, unsigned sides)
-{
-	struct validity *map = ctx;
-	uint64_t size = validity_sectors(map);
-	int err;
-
-	if (!count || sector >= size || count > size - sector || !sides || sides > BOTH)
-		return -EINVAL;
-	err = validity_reserve(map);
-	if (err)
-		return err;
-	validity_set(map, sector, count, (side_mask)sides);
-	validity_unreserve(map);
-	return 0;
-}
-
-/* As it was when the migration was last closed; all SRC if it is new. */
-static int
-load_map(struct migrate *m, struct validity **map)
-{
-	char text[ERROR_TEXT];
-	int err = 0;
-
-	*map = validity_create(m->disk[SRC].disk.sectors, SRC_BIT);
-	if (!*map)
-		return -ENOMEM;
-	if (!strcmp(migrate_setting(m, "state"), MIGRATE_STATE_SAVED))
-		err = migrate_state_load_map(m->path, read_run, *map, text, sizeof(text));
-	if (err) {
-		EPRINTF("%s", text);
-		validity_destroy(*map);
-	}
-	return err;
-}
-
-int
-migrate_restore(struct migrate *m, struct validity **map, struct copier_counters *copier,
-		struct engine_counters *engine)
-{
-	restore_counters(m, copier, engine);
-	return load_map(m, map);
-}
-
-static int
-check_state(const struct migrate *m)
-{
-	const char *state = migrate_setting(m, "state");
-
-	if (!strcmp(state, MIGRATE_STATE_NEW) || !strcmp(state, MIGRATE_STATE_SAVED))
-		return 0;
-	if (!strcmp(state, "completed") || !strcmp(state, "cancelled")) {
-		EPRINTF("%s: this migration is %s; the disk is %s now", m->path, state,
-			migrate_setting(m,
-					strcmp(state, "completed") ? "source" : "destination"));
-		return -EALREADY;
-	}
-	EPRINTF("%s: its tapdisk died: what is where is not recorded. With mirror or dbt the "
-		"source is whole; with lr, slr or aio (this is %s) neither disk need "
-		"be",
-		m->path, migrate_setting(m, "strategy"));
-	return -EUCLEAN;
-}
+/* --- what is read ------------------------------------------------------------------ */
 
 /* A setting in range, or a message. */
 static int
@@ -208,17 +174,11 @@ check_setting(const struct migrate *m, const char *key, json_int_t min, json_int
 	return -EINVAL;
 }
 
-int
-migrate_check_settings(struct migrate *m)
+static int
+check_settings(const struct migrate *m)
 {
 	json_int_t chunk = migrate_setting_int(m, "chunk");
-	int err = check_state(m);
-
-	if (err)
-		return err;
-
-	if (!json_object_get(m->settings, "depth"))
-		json_object_set_new(m->settings, "depth", json_integer(DEPTH));
+	int err;
 
 	if (strategy_find(migrate_setting(m, "strategy")) < 0) {
 		EPRINTF("%s: there is no strategy \"%s\"", m->path,
@@ -239,49 +199,98 @@ migrate_check_settings(struct migrate *m)
 	return err;
 }
 
-int
-migrate_record_open(struct migrate *m)
+static int
+keep_texts(struct migrate *m, const struct journal_contents *c)
 {
-	char text[ERROR_TEXT];
+	m->head = strndup(c->head, c->head_len);
+	m->head_len = c->head_len;
+	m->note = c->note ? strndup(c->note, c->note_len) : strdup("{}");
+	return m->head && m->note ? 0 : -ENOMEM;
+}
+
+/* Whatever is wrong, nothing is written: the file can be looked at. */
+static int
+refuse(const struct migrate *m, int err, const char *why)
+{
+	EPRINTF("%s: %s%s", m->path, why,
+		err == -EUCLEAN ? " (tap-ctl migrate check says more; nothing has been written)"
+				: "");
+	return err;
+}
+
+static int
+load(struct migrate *m, const void *bytes, size_t len, struct journal_contents *c,
+     struct validity **map)
+{
+	char why[ERROR_TEXT];
 	int err;
 
-	json_object_set_new(m->settings, "state", json_string(MIGRATE_STATE_OPEN));
-	err = migrate_state_save(m->path, &m->lock, m->settings, NULL, NULL, text,
-				 sizeof(text));
+	err = journal_read(bytes, len, NULL, c, NULL, why, sizeof(why));
 	if (err)
-		EPRINTF("%s", text);
+		return refuse(m, err, why);
+	migrate_uuid_text(c->uuid, m->uuid);
+	err = migrate_live_open(&m->live, migrate_run_dir(), m->uuid, why, sizeof(why));
+	if (!err)
+		err = journal_read(bytes, len, migrate_live_old(m->live), c, map, why,
+				   sizeof(why));
+	if (err)
+		return refuse(m, err, why);
+	err = migrate_journal_settings(c, &m->settings, why, sizeof(why));
+	if (err)
+		refuse(m, err, why);
+	else
+		err = check_settings(m);
+	if (!err)
+		err = keep_texts(m, c);
+	if (err)
+		validity_destroy(*map);
+	m->remove = !strcmp(migrate_setting(m, "journal_after"), "remove");
+	if (!err && c->torn)
+		DPRINTF("%s: its end was torn when power failed, and is left out", m->path);
 	return err;
 }
 
 int
-migrate_record_saved(struct migrate *m)
+migrate_record_load(struct migrate *m, struct journal_contents *c, struct validity **map)
 {
-	char text[ERROR_TEXT];
+	char why[ERROR_TEXT];
+	void *bytes;
+	size_t len;
 	int err;
 
-	record(m, MIGRATE_STATE_SAVED);
-	err = migrate_state_save(m->path, &m->lock, m->settings, write_map, m, text,
-				 sizeof(text));
+	err = migrate_store_read(m->store, &bytes, &len, why, sizeof(why));
 	if (err) {
-		EPRINTF("%s; the disk stays open, for what is where would be lost", text);
-		json_object_set_new(m->settings, "state", json_string(MIGRATE_STATE_OPEN));
+		EPRINTF("%s", why);
+		return err;
 	}
+	err = load(m, bytes, len, c, map);
+	/* What is of use of them has been copied. */
+	c->head = c->note = NULL;
+	free(bytes);
 	return err;
 }
 
+/* --- the disks -------------------------------------------------------------------- */
+
+/* Of files and devices; other images are known by their names only. */
 int
-migrate_record_end(struct migrate *m, json_t *result)
+migrate_record_check_disk(const struct migrate *m, enum side side)
 {
-	char text[ERROR_TEXT];
+	static const char *const keys[SIDES] = { "source_identity", "destination_identity" };
+	const char *recorded = migrate_setting(m, keys[side]);
+	char identity[IMAGE_IDENTITY_SIZE];
 	int err;
 
-	m->ended = true;
-	record(m, migration_state_name(m->migration.state));
-	json_object_set_new(m->settings, "result", result);
-	err = migrate_state_save(m->path, &m->lock, m->settings, NULL, NULL, text,
-				 sizeof(text));
+	if (!*recorded || m->disk[side].fd < 0)
+		return 0;
+	err = image_identity(m->disk[side].fd, identity, sizeof(identity));
+	if (!err && strcmp(identity, recorded))
+		err = -EMEDIUMTYPE;
 	if (err)
-		EPRINTF("the migration is %s, but %s", migration_state_name(m->migration.state),
-			text);
+		EPRINTF("%s: the %s %s is not the disk that this migration began with, which "
+			"was %s: this is %s",
+			m->path, migrate_side_name(side),
+			migrate_setting(m, migrate_side_name(side)), recorded,
+			err == -EMEDIUMTYPE ? identity : strerror(-err));
 	return err;
 }

@@ -38,7 +38,7 @@ enum copier_stop {
 	COPIER_BAD_SECTORS,  /* nothing but unreadable sectors is left */
 };
 
-/* In bytes. They outlive the process: the state file keeps them. */
+/* In bytes. They outlive the process: the journal keeps them. */
 struct copier_counters {
 	uint64_t copied;	 /* data written by the copier, once for each time */
 	uint64_t zero;		 /* made zero, or found to be: nothing written */

@@ -102,7 +102,7 @@ move() { # STRATEGY
 	to=$(now_ms)
 	sleep $CALM
 	runs_on "aio:$T/destination" || die "the disk does not run on the destination"
-	tap migrate status --state destination.migrate --json >status.json || die "no status"
+	tap migrate status --journal destination.migrate --json >status.json || die "no status"
 	user_goes
 	step "moved" "the user, on all the while, saw no error and no wrong byte"
 	stop_disk || die "tapdisk does not end"

@@ -3,7 +3,8 @@
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
 /* links: drivers/migrate-mark.o drivers/image-mark.o drivers/image-identity.o */
 /* links: drivers/image-lock.o */
-/* links: drivers/migrate-state.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
+/* links: drivers/migrate-journal.o drivers/migrate-file.o drivers/migrate-store.o */
+/* links: drivers/migrate-live.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
 /* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
@@ -25,7 +26,7 @@
 #include <unistd.h>
 
 #include "host.h"
-#include "migrate-state.h"
+#include "migrate-journal.h"
 
 #define UUID	"00000000-0000-4000-8000-000000000000"
 #define CLIENTS 2
@@ -46,7 +47,7 @@ static struct guest {
 } guests[GUESTS];
 static unsigned int n_guests, n_answered;
 
-static char state_file[256];
+static char journal[256];
 
 /* --- the guest ------------------------------------------------------------------- */
 
@@ -191,20 +192,22 @@ all_say(td_vbd_t *vbd, const uint8_t *data, size_t size)
 }
 
 static void
-make_state_file(void)
+make_journal(void)
 {
-	json_t *settings = json_pack(
-		"{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:s, s:s, s:n}", "uuid", UUID,
-		"source", "aio:2048", "destination", "aio:4096", "strategy", "mirror",
-		"destination_is_zero", 0, "threshold", 2, "rate_mib_s", 0, "depth", 1, "chunk",
-		1 << 16, "complete", "manual", "state", MIGRATE_STATE_NEW, "result");
-	char why[256];
+	static const uint8_t uuid[16] = { [6] = 0x40, [8] = 0x80 };
+	json_t *head = json_pack("{s:s, s:s, s:i}", "source", "aio:2048", "destination",
+				 "aio:4096", "chunk", 1 << 16);
+	json_t *note = json_pack("{s:s, s:s, s:i, s:i, s:i, s:s}", "state", MIGRATE_STATE_NEW,
+				 "strategy", "mirror", "threshold", 2, "rate_mib_s", 0, "depth",
+				 1, "complete", "manual");
+	char why[512];
 
-	snprintf(state_file, sizeof(state_file), "%s/state", tapdisk_server_run_dir());
+	snprintf(journal, sizeof(journal), "%s/journal", tapdisk_server_run_dir());
 	/* What a crash has left. */
-	unlink(state_file);
-	check(!migrate_state_create(state_file, settings, why, sizeof(why)));
-	json_decref(settings);
+	unlink(journal);
+	check(!migrate_journal_create(journal, uuid, 2048, head, note, why, sizeof(why)));
+	json_decref(head);
+	json_decref(note);
 }
 
 int
@@ -215,8 +218,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	host_begin();
 	n_guests = n_answered = 0;
-	make_state_file();
-	snprintf(name, sizeof(name), "migrate:%s", state_file);
+	make_journal();
+	snprintf(name, sizeof(name), "migrate:%s", journal);
 	vbd = host_open(0, name);
 	for (int i = 0; i < CLIENTS; i++)
 		client_connect(&clients[i]);
@@ -232,6 +235,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			client_hears(&clients[i]);
 		client_hang_up(&clients[i]);
 	}
-	unlink(state_file);
+	unlink(journal);
 	return 0;
 }

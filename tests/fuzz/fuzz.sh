@@ -5,7 +5,7 @@
 set -eu
 
 seconds=${FUZZ_SECONDS:-60}
-# Migrations sync their state files there.
+# Migrations sync their journals there.
 run_dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
 trap 'rm -rf "$run_dir"' EXIT
 trap 'exit 1' INT TERM

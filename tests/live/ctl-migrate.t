@@ -8,13 +8,14 @@ needs perl jq
 
 uuid=01234567-89ab-cdef-0123-456789abcdef
 socket=$BLKTAP_RUN_DIR/migrate-$uuid
-echo '{"format":"tapmigrate-state","version":1,"uuid":"'$uuid'","source":"aio:/a","destination":"aio:/b","state":"open"}' >journal
+"$BUILD/tests/live/new-journal" journal $uuid 8 '{"source":"aio:/a","destination":"aio:/b"}' '{"state":"copying"}'
 "$BUILD/tests/live/fake-tapdisk" 101 bytes "migrate:$T/journal" >fake &
 started+=($!)
 wait_for [ -s fake ]
 
 line() { # STATE REASON VALID [END]: a status of that
-	echo '{"'"${4:-ok}"'":true,"status":{"uuid":"'$uuid'","state_file":"'"$T"'/journal",
+	echo '{"'"${4:-ok}"'":true,"status":{"uuid":"'$uuid'","journal":{"path":"'"$T"'/journal",
+		"state":"good","error":null,"bytes":8192,"intents":2,"unwritten":3},
 		"source":"aio:/a","destination":"aio:/b","strategy":"lr","state":"'"$1"'",
 		"reason":"'"$2"'","error":null,"complete":"auto","bytes":{"total":1073741824,
 		"valid":'"$3"',"copied":1048576,"skipped":0,"zero":512},
@@ -61,7 +62,7 @@ is "$(cat said)" "aio:/a -> aio:/b
   destination  written: 1.0 MiB by the copy, 2.0 KiB by the guest; read by the guest: 0 B
   writes       3 pending, 4 delayed
   note         the destination is 512 B larger than the disk
-  state file   $T/journal" "status for people"
+  journal      $T/journal: good, 8.0 KiB, 2 regions in doubt if power fails" "status for people"
 
 script "status --json" 0 on status --json < <(line copying "" 536870912)
 is "$(jq -r '.state, .bytes.valid, .hold_ms' said | xargs)" "copying 536870912 null" "status for programs"
@@ -134,14 +135,13 @@ refuses "no such minor" "no tapdisk has minor 9" tap migrate pause -m 9
 refuses "a strategy that is none" 'no strategy "fast"' on start --to aio:/c --strategy fast
 refuses "a destination without a type" '--to wants aio:' on start --to /c
 refuses "a relative destination" '--to wants aio:' on start --to aio:c
-refuses "a relative state file" '--state wants' on start --to aio:/c --state x
+refuses "a relative journal" '--journal wants' on start --to aio:/c --journal x
+refuses "to do what with the journal?" 'keep or remove' on start --to aio:/c --journal-after burn
 refuses "a chunk too small" 'power of two from 64K' on start --to aio:/c --chunk 4K
 refuses "a chunk that is no power of two" 'power of two from 64K' on start --to aio:/c --chunk 96K
 refuses "complete when?" 'auto or manual' on start --to aio:/c --complete soon
 refuses "no destination" '--to aio:PATH is missing' on start
-echo '{"uuid":"../../etc/x","format":"tapmigrate-state","version":1}' >journal
-refuses "a state file with a uuid that is a path" "no uuid" on status
 echo 'x' >journal
-refuses "a state file that is none" "not a migration's state file" on status
+refuses "a journal that is none" "not a journal" on status
 
 done_testing

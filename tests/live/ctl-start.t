@@ -23,13 +23,13 @@ start_disk "aio:$T/src"
 tap pause -p "$pid" -m "$minor"
 refuses "a paused disk" "is it paused" mig start --to "aio:$T/dst" --create
 tap unpause -p "$pid" -m "$minor"
-refuses "a state file in no directory" "$T/none/x" mig start --to "aio:$T/dst" --create --state "$T/none/x"
+refuses "a journal in no directory" "$T/none/x" mig start --to "aio:$T/dst" --create --journal "$T/none/x"
 is "$(files)" "" "the destination that was created is removed again"
 echo mine >dst.migrate
-refuses "a state file that is there" "from an earlier migration" mig start --to "aio:$T/dst" --create
+refuses "a journal that is there" "from an earlier migration" mig start --to "aio:$T/dst" --create
 is "$(files):$(cat dst.migrate)" "dst.migrate:mine" "is not touched"
 rm dst.migrate
-refuses "a state file whose path is too long" "choose one with --state" mig start \
+refuses "a journal whose path is too long" "choose one with --journal" mig start \
 	--to "aio:$T/$(printf 'dst%.0s' {1..75})" --create
 is "$(files)" "" "leaves nothing"
 
@@ -37,13 +37,13 @@ ok "start --wait sees it through" mig start --to "aio:$T/dst" --create --wait
 ok "the destination holds the disk" cmp src dst
 is "$(stat -c %a dst dst.migrate | xargs)" "600 600" "what is made is its owner's only"
 ok "the disk runs on it" runs_on "aio:$T/dst"
-is "$(tap migrate status --state "$T/dst.migrate" --json | jq -r '.state, .bytes.valid' | xargs)" \
-	"completed $size" "the state file has the result"
+is "$(tap migrate status --journal "$T/dst.migrate" --json | jq -r '.state, .bytes.valid' | xargs)" \
+	"completed $size" "the journal has the result"
 
 rm src
 ok "start with settings" mig start --to "aio:$T/src" --create --strategy slr --threshold 3 \
-	--rate 1 --chunk 64K --depth 2 --state "$T/other" --complete manual
-is "$(status '.strategy, .threshold, .rate_limit_mib_s, .chunk, .depth, .complete, .state_file' | xargs)" \
+	--rate 1 --chunk 64K --depth 2 --journal "$T/other" --complete manual
+is "$(status '.strategy, .threshold, .rate_limit_mib_s, .chunk, .depth, .complete, .journal.path' | xargs)" \
 	"slr 3 1 65536 2 manual $T/other" "gives them to the migration"
 mig status --watch >watched &
 watcher=$!
@@ -65,6 +65,7 @@ kill -CONT "$fake"
 wait $starter
 above $? 127 "start that is told to end meanwhile"
 is "$(sed 1d fake101)" "19
+28
 9
 11migrate:$T/dst.migrate" "does so only when it has resumed the disk"
 

@@ -109,15 +109,20 @@ faults() { # [RULE...]
 	printf '%s\n' "$@" >faults.new && mv faults.new faults
 }
 
-# As mig start, onto any kind of image: a state file by hand, then the disk is
-# paused and resumed from that.
-start_by_hand() { # DESTINATION STRATEGY RATE
-	jq -nc --arg uuid "$(</proc/sys/kernel/random/uuid)" --arg from "$(disk_args)" --arg to "$1" \
-		--arg strategy "$2" --argjson rate "$3" '{format: "tapmigrate-state", version: 1, uuid: $uuid,
-		source: $from, destination: $to, destination_is_zero: false, strategy: $strategy,
-		threshold: 32, rate_mib_s: $rate, chunk: 65536, complete: "manual",
-		state: "new", result: null}' >"$T/$minor.migrate" &&
-		chmod 600 "$T/$minor.migrate" && tap pause -p "$pid" -m "$minor" &&
+# A journal by hand, of a disk onto any kind of image.
+new_journal() { # FILE SOURCE DESTINATION STRATEGY RATE [JQ-FILTER of the head, of the note]
+	local bytes
+	bytes=$(stat -L -c %s "${2##*:}") || return 1
+	"$BUILD/tests/live/new-journal" "$1" "$(</proc/sys/kernel/random/uuid)" $((bytes / 512)) \
+		"$(jq -nc --arg from "$2" --arg to "$3" '{source: $from, destination: $to, chunk: 65536} | '"${6:-.}")" \
+		"$(jq -nc --arg strategy "$4" --argjson rate "$5" '{state: "new", strategy: $strategy, threshold: 32,
+			rate_mib_s: $rate, depth: 4, complete: "manual"} | '"${7:-.}")"
+}
+
+# As mig start, onto any kind of image: the disk is paused and resumed from a journal
+# that was made by hand.
+start_by_hand() { # DESTINATION STRATEGY RATE [...]: as new_journal
+	new_journal "$T/$minor.migrate" "$(disk_args)" "$@" && tap pause -p "$pid" -m "$minor" &&
 		tap unpause -p "$pid" -m "$minor" -a "migrate:$T/$minor.migrate"
 }
 

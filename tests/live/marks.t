@@ -33,9 +33,9 @@ start() { # STRATEGY [option...]
 fresh_disk $size
 is "$(mark src)" none "an image has no mark"
 ok "starts" start slr
-is "$(mark src)" "source $T/dst.migrate" "the source's mark names the state file"
+is "$(mark src)" "source $T/dst.migrate" "the source's mark names the journal"
 is "$(mark "aio:$T/dst")" "destination $T/dst.migrate" "so does the destination's"
-like "$(tap migrate mark src)" "source of migration $(status .uuid), state file $T/dst.migrate" "for people too"
+like "$(tap migrate mark src)" "source of migration $(status .uuid), journal $T/dst.migrate" "for people too"
 
 other=("$pid" "$minor")
 head -c $size /dev/urandom >src2
@@ -45,9 +45,9 @@ refuses "a second migration to the same destination" "$T/dst is in use by tapdis
 refuses "one onto the other's source" "$T/src is in use by tapdisk ${other[0]} \(minor ${other[1]}\)" \
 	mig start --to "aio:$T/src"
 ok "the disk that was to move runs as before" runs_on "aio:$T/src2"
-is "$(find . -name '*.migrate')" ./dst.migrate "no state file is left"
+is "$(find . -name '*.migrate')" ./dst.migrate "no journal is left"
 refuses "a second tapdisk on the same image" "$T/src: in use by tapdisk ${other[0]}" tap create -a "aio:$T/src"
-refuses "a second tapdisk on the same state file" "$T/dst.migrate is in use by tapdisk ${other[0]}" \
+refuses "a second tapdisk on the same journal" "$T/dst.migrate is in use by tapdisk ${other[0]}" \
 	tap create -a "migrate:$T/dst.migrate"
 refuses "to unmark what is in use" "in use by tapdisk ${other[0]} \(minor ${other[1]}\)" tap migrate unmark --force src
 stop_disk
@@ -63,10 +63,8 @@ mv src elsewhere
 refuses "the source under another name" "open migrate:$T/dst.migrate" tap create -a "aio:$T/elsewhere"
 mv elsewhere src
 for side in src dst; do # another migration, of what is not its own
-	jq -nc --arg uuid "$(</proc/sys/kernel/random/uuid)" --arg from "aio:$T/src2" --arg to "aio:$T/$side" \
-		'{format: "tapmigrate-state", version: 1, uuid: $uuid, source: $from, destination: $to,
-		destination_is_zero: false, strategy: "lr", threshold: 32, rate_mib_s: 1, chunk: 65536,
-		complete: "manual", state: "new", result: null}' >stranger
+	rm -f stranger
+	new_journal "$T/stranger" "aio:$T/src2" "aio:$T/$side" lr 1
 	refuses "another migration onto $side" "open migrate:$T/dst.migrate" tap create -a "migrate:$T/stranger"
 	is "$(mark src2)" none "which leaves no mark of its own"
 done
@@ -90,18 +88,20 @@ ok "once unmarked it opens" opens "aio:$T/src"
 
 # --- one that dies between its last steps -----------------------------------------
 
-uuid=$(jq -r .uuid dst.migrate | head -1)
-# From the state file on: completed, and nothing done about the marks.
+uuid=$(tap migrate status --journal "$T/dst.migrate" --json | jq -r .uuid)
+# From the journal on: completed, and nothing done about the marks.
 setfattr -n user.tapmigrate -v "1 source $uuid $T/dst.migrate" src
 setfattr -n user.tapmigrate -v "1 destination $uuid $T/dst.migrate" dst
 refuses "the destination whose mark was not removed" "open migrate:$T/dst.migrate" tap create -a "aio:$T/dst"
-refuses "opening what it names" "is completed; the disk is aio:$T/dst now" tap create -a "migrate:$T/dst.migrate"
-is "$(mark src), $(mark dst)" "superseded aio:$T/dst, none" "has done the steps that were missing"
-refuses "opening it again" "is completed; the disk is aio:$T/dst now" tap create -a "migrate:$T/dst.migrate"
+ok "opening what it names" start_disk "migrate:$T/dst.migrate"
+ok "serves the destination" wait_for runs_on "aio:$T/dst"
+is "$(mark src), $(mark dst)" "superseded aio:$T/dst, none" "and has done the steps that were missing"
+stop_disk
+ok "opening it again" opens "migrate:$T/dst.migrate"
 is "$(mark src), $(mark dst)" "superseded aio:$T/dst, none" "changes nothing"
 # One that somebody else has marked meanwhile is left alone.
 setfattr -n user.tapmigrate -v "1 source 00000000-1111-2222-3333-444444444444 /j" dst
-refuses "opening it a third time" "is completed" tap create -a "migrate:$T/dst.migrate"
+refuses "opening it a third time" "is the source of a migration.*open migrate:/j" tap create -a "migrate:$T/dst.migrate"
 is "$(mark dst)" "source /j" "leaves the mark of another migration"
 
 setfattr -n user.tapmigrate -v "$(head -c 3000 /dev/urandom | base64 -w 0 | head -c 3000)" dst
@@ -145,9 +145,7 @@ truncate -s 4096 dst
 refuses "a destination that is too small" "smaller" mig start --to "aio:$T/dst"
 is "$(mark src), $(mark dst)" "none, none" "leaves no marks"
 rm dst
-mkdir dst.migrate.new # is in the way, which shows only after the marks have been set
-refuses "a state file that cannot be replaced" "dst.migrate" mig start --to "aio:$T/dst" --create
-rmdir dst.migrate.new
+refuses "a journal that cannot be made" "$T/none/x" mig start --to "aio:$T/dst" --create --journal "$T/none/x"
 is "$(mark src)" none "leaves no mark on the source"
 ok "the disk runs as before" runs_on "aio:$T/src"
 stop_disk
@@ -171,7 +169,7 @@ if [ "$(id -u)" = 0 ] && loop src && loop dst; then
 	src=${devices[0]} dst=${devices[1]}
 	start_disk "aio:$src"
 	ok "devices: starts" mig start --to "aio:$dst" --rate 1 --complete manual --strategy slr
-	journal=$(status .state_file)
+	journal=$(status .journal.path)
 	is "$(mark "$src"), $(mark "$dst")" "source $journal, destination $journal" "devices: both are marked"
 	is "$(find "$TAPMIGRATE_STATE_DIR" -name 'mark-loop-*' | wc -l)" 2 "devices: in the state directory"
 	mig set --rate 0

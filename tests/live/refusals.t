@@ -53,21 +53,18 @@ refuses "a tapdisk that is not there" "." tap migrate start -p 999999 -m "$minor
 for command in status pause resume complete cancel; do
 	refuses "$command without a migration" "migrat" mig $command
 done
-is "$(find . -name '*.migrate')" "" "no state file is left behind"
+is "$(find . -name '*.migrate')" "" "no journal is left behind"
 ok "no destination was changed" md5sum --status -c sums
 
-# Files that are no state files.
+# Files that are no journals.
 head -c 4096 /dev/urandom >garbage
 : >empty
-echo '{"format": "tapmigrate-state", "version": 99}' >newer
-echo '{"format": "tapmigrate-state", "version": 1, "uuid": 7}' >wrong-types
 head -c 1M /dev/zero >zeroes
-printf '{"format": "tapmigrate-state", "ver' >torn
 mkfifo pipe
-for file in garbage empty newer wrong-types zeroes torn directory missing pipe; do
+for file in garbage empty zeroes directory missing pipe; do
 	chmod -f 600 $file
 	ok "pauses" tap pause -p "$pid" -m "$minor"
-	refuses "refused as a state file: $file" "." tap unpause -p "$pid" -m "$minor" -a "migrate:$T/$file"
+	refuses "refused as a journal: $file" "journal" tap unpause -p "$pid" -m "$minor" -a "migrate:$T/$file"
 	ok "and the disk can be resumed" tap unpause -p "$pid" -m "$minor" -a "aio:$T/src"
 	ok "and goes on" goes_on
 done

@@ -3,29 +3,36 @@
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
 /* links: drivers/migrate-mark.o drivers/image-mark.o drivers/image-identity.o */
 /* links: drivers/image-lock.o */
-/* links: drivers/migrate-state.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
+/* links: drivers/migrate-journal.o drivers/migrate-file.o drivers/migrate-store.o */
+/* links: drivers/migrate-live.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
 /* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
 /* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o */
 /*
- * A migration's state file, opened by the plugin. The input is the file; "@" in it
- * stands for the file's own path.
+ * What a journal says about its migration, opened by the plugin. The input is its
+ * head and its note; "@" in it stands for the journal's own path.
  */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "host.h"
+#include "migrate-journal.h"
 
 static char path[256];
 
 static void
-write_state_file(const uint8_t *data, size_t size)
+write_journal(const uint8_t *data, size_t size)
 {
+	static const uint8_t uuid[16];
+	char *text;
+	size_t len;
 	FILE *file;
+	void *bytes;
 
-	snprintf(path, sizeof(path), "%s/state", tapdisk_server_run_dir());
-	file = fopen(path, "we");
+	snprintf(path, sizeof(path), "%s/journal", tapdisk_server_run_dir());
+	file = open_memstream(&text, &len);
 	check(file);
 	for (; size; size--, data++)
 		if (*data == '@')
@@ -33,6 +40,11 @@ write_state_file(const uint8_t *data, size_t size)
 		else
 			fputc(*data, file);
 	check(!fclose(file));
+	bytes = journal_new(uuid, 2048, text, len, text, len, &size);
+	file = fopen(path, "we");
+	check(bytes && file && fwrite(bytes, size, 1, file) == 1 && !fclose(file));
+	free(bytes);
+	free(text);
 }
 
 int
@@ -42,7 +54,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	td_vbd_t *vbd;
 
 	host_begin();
-	write_state_file(data, size);
+	write_journal(data, size);
 	snprintf(name, sizeof(name), "migrate:%s", path);
 	vbd = tapdisk_vbd_create(0);
 	check(vbd);

@@ -87,7 +87,7 @@ $(UNIT): $(BUILD)/tests/unit/%.t: $(BUILD)/obj/tests/unit/test-%.o \
 	$(link_test)
 
 # tests/live/x.c, tests/bench/x.c: what the scripts there run.
-TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out tests/live/block-%.c, \
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out tests/live/block-%.c tests/live/faulty-%.c, \
 	  $(wildcard tests/live/*.c tests/bench/*.c)))
 $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $$(call links,%.c) $(BUILD)/libmigrate.a
 	$(link_test)
@@ -97,9 +97,15 @@ $(BUILD)/obj/tests/tapdisk-disktype.o: drivers/tapdisk-disktype.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -DTAPDISK_TEST_DRIVERS -c -o $@ $<
 
-$(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o,$(TAPDISK_OBJ)) \
-		$(BUILD)/obj/tests/tapdisk-disktype.o \
-		$(call obj,$(wildcard tests/live/block-*.c)) $(BUILD)/libmigrate.a
+# Calls of these fail in it when a test says so (tests/live/faulty-calls.h).
+FAULTY := migrate-store.o migrate-file.o migrate-live.o
+$(FAULTY:%.o=$(BUILD)/obj/tests/%.o): $(BUILD)/obj/tests/%.o: drivers/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(ALL_CFLAGS) -include tests/live/faulty-calls.h -c -o $@ $<
+
+$(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULTY)),$(TAPDISK_OBJ)) \
+		$(addprefix $(BUILD)/obj/tests/,tapdisk-disktype.o $(FAULTY)) \
+		$(call obj,$(wildcard tests/live/block-*.c tests/live/faulty-*.c)) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 

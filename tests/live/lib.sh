@@ -203,3 +203,58 @@ guest_reached() { # PASS: it has begun, or the guest is dead
 guest_goes_on() { # COUNT: waits for that many more whole passes
 	wait_for guest_reached $(($(wc -l <"$passes") + $1 + 1))
 }
+
+# --- a guest that outlives its tapdisk (nbd-guest.c) ----------------------------------------
+#
+# It keeps to itself what it wrote: the passes above are not for it.
+
+serve() { # where the disk is now
+	ln -sfn "run/nbd$pid.$minor" nbd
+}
+
+survivor_start() { # DEPTH PAUSE: on a fresh disk
+	serve
+	"$BUILD/tests/live/nbd-guest" nbd pristine "$SEED" "$@" >survivor.out 2>survivor.err &
+	guest=$!
+	started+=("$guest")
+}
+
+# Nothing of it is left but its number, which init may take its time to give back.
+is_dead() { # PID
+	local tasks=("/proc/$1/task"/*)
+	gone "$1" || { [ ${#tasks[@]} = 1 ] && grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null; }
+}
+
+killed() { # the tapdisk is
+	kill -KILL "$pid" 2>/dev/null
+	until is_dead "$pid"; do sleep 0.005; done
+}
+
+journal= # of the migration, for the test to set
+
+reopen() { # the killed migration
+	start_disk "migrate:$journal" && serve
+}
+
+ups() { # how often the guest has found its disk, with all that it must hold
+	wc -l <survivor.out
+}
+
+is_up_again() { # UPS: more often than that; or it is dead
+	[ "$(ups)" -gt "$1" ] || gone "$guest"
+}
+
+goes_on() { # UPS: before
+	local tries=$((PATIENCE * 50))
+	until is_up_again "$1"; do
+		[ $((tries -= 1)) -gt 0 ] || return 1
+		sleep 0.02
+	done
+	! gone "$guest"
+}
+
+survivor_end() { # FILE: that holds the disk now
+	kill -TERM "$guest"
+	wait "$guest" || { cat survivor.err; return 1; }
+	tap destroy -p "$pid" -m "$minor" && cmp pristine "$1"
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "faulty-calls.h"
+
+bool
+faulty_call(void)
+{
+	static unsigned int calls;
+	const char *spec = getenv("TAPDISK_FAULTY_CALL");
+	unsigned int n, call = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
+	char what[8], path[256];
+	FILE *file;
+	int error;
+
+	if (!spec || sscanf(spec, "%7s %u %d %255s", what, &n, &error, path) != 4 || call != n)
+		return false;
+	file = fopen(path, "we");
+	if (file)
+		fclose(file);
+	if (!strcmp(what, "kill"))
+		raise(SIGKILL);
+	errno = error;
+	return true;
+}

@@ -682,6 +682,14 @@ remove_journal(struct migrate *m)
 		EPRINTF("cannot remove the journal %s: %s", m->path, strerror(-err));
 }
 
+static void
+stop(struct migrate *m)
+{
+	migration_stop(&m->migration);
+	while (!migration_quiet(&m->migration) && !only_stalled(m))
+		tapdisk_server_iterate();
+}
+
 /* The guest's requests have been answered. */
 static int
 migrate_close(td_driver_t *driver)
@@ -689,9 +697,9 @@ migrate_close(td_driver_t *driver)
 	struct migrate *m = ((struct driver_data *)driver->data)->migrate;
 
 	if (!m->over) {
-		migration_stop(&m->migration);
-		while (!migration_quiet(&m->migration) && !only_stalled(m))
-			tapdisk_server_iterate();
+		stop(m);
+		/* Copies that ended meanwhile are to be in the journal too. */
+		stop(m);
 		if (migration_over(&m->migration) && !m->ended)
 			end_migration(m);
 		m->saved = is_saved(m);

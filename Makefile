@@ -47,7 +47,7 @@ ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
 TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
-SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-file.c $(wildcard drivers/image-*.c))
+SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-live.c drivers/migrate-file.c $(wildcard drivers/image-*.c))
 # Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one.
 XEN_LIBS := $(shell pkg-config --silence-errors --libs xengnttab xenevtchn)
 TAPDISK_LIBS := -laio -ljansson -lpthread $(XEN_LIBS)
@@ -191,7 +191,7 @@ demo: deps ## move a running disk, once by each strategy
 	@BUILD=$(abspath $(BUILD)) tests/demo/demo.sh
 
 bench: deps ## measure speed and memory against what is required of them
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(filter $(BUILD)/tests/bench/%,$(TOOLS))
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/tapdisk $(filter $(BUILD)/tests/bench/%,$(TOOLS))
 	@BUILD=$(abspath $(BUILD)) tests/bench/bench.sh
 
 # --- house-keeping ------------------------------------------------------------

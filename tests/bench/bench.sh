@@ -97,6 +97,52 @@ measure_requests() {
 	done
 }
 
+# --- what the journal costs ------------------------------------------------------------
+
+# A guest that flushes every 32 writes, on a disk whose every flush is two, on a
+# plain one, and through a migration by lr of a disk of which nothing is copied yet
+# (rate 1): every first write of a block changes the map.
+flushed_iops() {
+	iops randwrite --iodepth=8 --fsync=32 --size=$((256 << 20)) --ioengine=nbd --uri="$uri"
+}
+
+measure_journal() {
+	local at value twice=() plain=()
+	declare -A figure
+	full_image source
+	for ((round = 0; round < ROUNDS; round++)); do
+		for at in aio fault migrate; do
+			: >faults
+			[ $at != fault ] || echo "again flush" >faults
+			unmark source || die "the source cannot be used again"
+			TAPDISK=$BUILD/tests/tapdisk start_disk "$([ $at = fault ] && echo "fault:$T/faults:$T/source" || echo "aio:$T/source")"
+			[ $at != migrate ] || mig start --to "aio:$T/target" --create --strategy lr --rate 1 \
+				--complete manual >/dev/null || die "no migration"
+			figure[$at]=$(flushed_iops)
+			[ $at != migrate ] || no_migration
+			stop_disk
+		done
+		twice+=("$(ratio "${figure[migrate]}" "${figure[fault]}")")
+		plain+=("$(ratio "${figure[migrate]}" "${figure[aio]}")")
+		printf '    aio: %6.0f   with two flushes %6.0f   lr with its journal %6.0f IOPS\n' \
+			"${figure[aio]}" "${figure[fault]}" "${figure[migrate]}" >&2
+	done
+	report "4 KiB writes, a flush every 32: lr / aio: flushing twice" x at-least 0.8 "${twice[@]}"
+	report "4 KiB writes, a flush every 32: lr / plain aio:" x at-least 0 "${plain[@]}"
+	rm -f source target
+}
+
+measure_journal_open() {
+	local seconds=() bytes=() s b
+	for ((round = 0; round < ROUNDS; round++)); do
+		read -r s b < <("$BUILD/tests/bench/journal-open")
+		seconds+=("$s")
+		bytes+=("$(ratio "$b" $((1 << 20)))")
+	done
+	report "reading the journal of 16 TiB with a million extents" s at-most 2 "${seconds[@]}"
+	report "... and the memory that it has then" MiB at-most 200 "${bytes[@]}"
+}
+
 # --- copying ------------------------------------------------------------------------
 
 seconds_of() { # COMMAND...
@@ -171,6 +217,8 @@ for tool in "${needed[@]}"; do
 	command -v "$tool" >/dev/null || die "no $tool on this machine; make deps installs it"
 done
 measure_memory
+measure_journal_open
+measure_journal
 measure_copies
 measure_requests
 printf '%s\n' "${results[@]}" | jq -s --arg rounds "$ROUNDS" --arg machine "$(nproc) CPUs, Linux $(uname -r)" \

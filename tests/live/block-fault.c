@@ -7,6 +7,7 @@
  * that matches a request decides. OP is read, write, zero, flush, status or any.
  *
  *	delay OP MS                 the request is handed on MS milliseconds later
+ *	again OP                    it is served twice, one after the other
  *	stall OP                    ... once the rule is gone; td_close fails it (EIO)
  *	fail OP ERRNO [LIMIT N]...  fails with EIO or ENOSPC, where the LIMITs allow:
  *	    from N, count N             only what touches these sectors
@@ -38,7 +39,7 @@
 #define FOR_EVER UINT64_MAX
 
 struct rule {
-	enum { FAIL, DELAY, STALL } kind;
+	enum { FAIL, DELAY, STALL, AGAIN } kind;
 	int op; /* TD_OP_ or ANY */
 	int err;
 	uint64_t delay_ms;
@@ -64,6 +65,7 @@ struct fault_request {
 	td_request_t treq; /* as it came */
 	struct fault *fault;
 	int secs_left;
+	bool again;
 	uint64_t due; /* held: milliseconds, or FOR_EVER */
 	struct list_head next;
 };
@@ -135,6 +137,8 @@ fault_parse_rule(char *line, struct rule *rule)
 
 	if (!strcmp(kind, "stall")) {
 		rule->kind = STALL;
+	} else if (!strcmp(kind, "again")) {
+		rule->kind = AGAIN;
 	} else if (!strcmp(kind, "delay")) {
 		rule->kind = DELAY;
 		if (fault_parse_number(strtok_r(NULL, " \t\n", &save), &rule->delay_ms))
@@ -224,6 +228,8 @@ fault_rule(struct fault *fault, const td_request_t *treq)
 
 /* --- requests --------------------------------------------------------------- */
 
+static void fault_hand_on(struct fault_request *req);
+
 /* The image has served a piece, or all, of a request. */
 static void
 fault_served(td_request_t piece, int res)
@@ -236,6 +242,11 @@ fault_served(td_request_t piece, int res)
 	treq.secs = piece.secs;
 	treq.status = piece.status;
 
+	if (req->again && !res) {
+		req->again = false;
+		fault_hand_on(req);
+		return;
+	}
 	req->secs_left -= piece.secs;
 	if (req->secs_left == 0)
 		free(req);
@@ -304,6 +315,9 @@ fault_decide(struct fault_request *req)
 	} else if (rule->kind == FAIL) {
 		rule->times -= rule->times != FOR_EVER;
 		fault_cancel(req, rule->err);
+	} else if (rule->kind == AGAIN) {
+		req->again = true;
+		fault_hand_on(req);
 	} else {
 		fault_hold(req, rule->kind == STALL ? FOR_EVER : now_ms() + rule->delay_ms);
 	}

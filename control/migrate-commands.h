@@ -13,6 +13,8 @@ int migrate_cli_set(int argc, char **argv);
 int migrate_cli_complete(int argc, char **argv);
 int migrate_cli_cancel(int argc, char **argv);
 int migrate_cli_list(int argc, char **argv);
+int migrate_cli_inspect(int argc, char **argv);
+int migrate_cli_check(int argc, char **argv);
 int migrate_cli_mark(int argc, char **argv);
 int migrate_cli_unmark(int argc, char **argv);
 
@@ -21,6 +23,12 @@ int migrate_cli_unmark(int argc, char **argv);
 	{                                                                                    \
 		.kind = CLI_STRING, .value = (image), .required = true, .argument = "IMAGE", \
 		.help = "a file or block device, with or without aio:"                       \
+	}
+
+#define CLI_JOURNAL(path)                                                                     \
+	{                                                                                     \
+		.kind = CLI_STRING, .value = (path), .required = true, .argument = "JOURNAL", \
+		.help = "the migration's file"                                                \
 	}
 
 /* Most of the others: whose migration it is. -p may be left out. */

@@ -12,6 +12,8 @@ static const struct cli_command commands[] = {
 	{ "complete", migrate_cli_complete, "leave the source when synchronised" },
 	{ "cancel", migrate_cli_cancel, "go back to the source" },
 	{ "list", migrate_cli_list, "list the migrations on this host" },
+	{ "inspect", migrate_cli_inspect, "show a journal at rest" },
+	{ "check", migrate_cli_check, "verify a journal, and compare its images" },
 	{ "mark", migrate_cli_mark, "show what a migration has marked an image with" },
 	{ "unmark", migrate_cli_unmark, "remove the mark: the image may be used again" },
 	{ NULL, NULL, NULL },

@@ -9,10 +9,7 @@
 
 #define ENTRIES 64u
 
-static struct {
-	struct journal_live live;
-	struct journal_change change[ENTRIES];
-} live;
+static struct journal_live *live;
 
 static void
 count_intent(void *ctx, uint64_t sector, enum side side)
@@ -49,17 +46,20 @@ read_file(const uint8_t *bytes, size_t size, const struct journal_live *with)
 static void
 fill_live(struct input *in)
 {
+	const size_t bytes = journal_live_bytes(ENTRIES);
 	size_t taken;
 	const uint8_t *at;
 
-	memset(&live, 0, sizeof(live));
-	memcpy(live.live.magic, JOURNAL_LIVE_MAGIC, sizeof(live.live.magic));
-	live.live.version = JOURNAL_VERSION;
-	live.live.epoch = 1;
-	live.live.entries = ENTRIES;
-	live.live.head = input_byte(in) % (ENTRIES + 1);
-	at = input_bytes(in, live.live.head * sizeof(*live.change), &taken);
-	memcpy(live.live.change, at, taken);
+	if (!live)
+		live = malloc(bytes);
+	memset(live, 0, bytes);
+	memcpy(live->magic, JOURNAL_LIVE_MAGIC, sizeof(live->magic));
+	live->version = JOURNAL_VERSION;
+	live->epoch = 1;
+	live->entries = ENTRIES;
+	live->head = input_byte(in) % (ENTRIES + 1);
+	at = input_bytes(in, live->head * sizeof(*live->change), &taken);
+	memcpy(live->change, at, taken);
 }
 
 static void
@@ -90,7 +90,7 @@ frame(struct input *in)
 	while (in->left && b.len + 2048 < b.size)
 		put_record(&b, in);
 	record_finish(&b);
-	read_file(bytes, b.len, &live.live);
+	read_file(bytes, b.len, live);
 }
 
 int

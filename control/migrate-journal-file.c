@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "image-lock.h"
+#include "libtapctl.h"
+#include "migrate-file.h"
+#include "migrate-journal-file.h"
+#include "migrate-journal.h"
+#include "migrate-live.h"
+
+#define WHY_BYTES 256
+
+const char *
+migrate_journal_text(const struct migrate_journal_file *f, const char *key)
+{
+	const char *text = json_string_value(json_object_get(f->settings, key));
+
+	return text ? text : "";
+}
+
+bool
+migrate_journal_is_open(const char *path, char *text, size_t size)
+{
+	int fd = migrate_file_open(AT_FDCWD, path, O_RDONLY);
+	bool held = fd >= 0 && image_lock_is_held(fd);
+
+	if (fd >= 0)
+		close(fd);
+	if (held)
+		image_lock_holder(path, text, size);
+	return held;
+}
+
+static const char *
+advice(int err)
+{
+	switch (err) {
+	case -EUCLEAN:
+		return ". Nothing is served on a guess: what follows the damage is lost, and "
+		       "with it where the newest data is. Bring the file back from a copy "
+		       "of it that was made later than its last use, or go back to a backup "
+		       "of the disk; with mirror, aio or dbt the source is whole but for "
+		       "the last writes";
+	case -EPROTONOSUPPORT:
+		return "; use the version of tapmigrate that wrote it";
+	default:
+		return "";
+	}
+}
+
+static void
+count_trusted(void *ctx, uint64_t sector, enum side side)
+{
+	((struct migrate_journal_file *)ctx)->trusted[side]++;
+}
+
+static const char *
+run_dir(void)
+{
+	const char *dir = getenv(TAPDISK_RUN_DIR_ENV);
+
+	return dir && *dir ? dir : TAPDISK_RUN_DIR;
+}
+
+static int
+parse(struct migrate_journal_file *f, const char *path)
+{
+	char why[WHY_BYTES], uuid[MIGRATE_UUID_SIZE];
+	struct migrate_live *live;
+	int err;
+
+	err = journal_read(f->bytes, f->len, NULL, &f->contents, NULL, why, sizeof(why));
+	if (err)
+		return tap_ctl_fail(err, "%s: %s%s", path, why, advice(err));
+	migrate_uuid_text(f->contents.uuid, uuid);
+	err = migrate_live_open(&live, run_dir(), uuid, why, sizeof(why));
+	if (err)
+		return tap_ctl_fail(err, "%s: %s", path, why);
+	err = journal_read(f->bytes, f->len, migrate_live_old(live), &f->contents, &f->map, why,
+			   sizeof(why));
+	migrate_live_close(live, false);
+	if (err)
+		return tap_ctl_fail(err, "%s: %s%s", path, why, advice(err));
+	journal_read_intents(f->bytes, f->len, count_trusted, f);
+	err = migrate_journal_settings(&f->contents, &f->settings, why, sizeof(why));
+	return err ? tap_ctl_fail(err, "%s: %s", path, why) : 0;
+}
+
+int
+migrate_journal_file_read(struct migrate_journal_file *f, const char *path)
+{
+	int fd = migrate_file_open(AT_FDCWD, path, O_RDONLY), err = fd;
+
+	*f = (struct migrate_journal_file){ 0 };
+	if (fd >= 0) {
+		err = migrate_file_read(fd, SIZE_MAX - 1, &f->bytes, &f->len);
+		close(fd);
+	}
+	if (err < 0)
+		return tap_ctl_fail(err, "cannot read the journal %s", path);
+	err = parse(f, path);
+	if (err)
+		migrate_journal_file_free(f);
+	return err;
+}
+
+void
+migrate_journal_file_free(struct migrate_journal_file *f)
+{
+	if (f->map)
+		validity_destroy(f->map);
+	json_decref(f->settings);
+	free(f->bytes);
+	*f = (struct migrate_journal_file){ 0 };
+}

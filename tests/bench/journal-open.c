@@ -40,6 +40,15 @@ now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+static void
+must(bool so, const char *what)
+{
+	if (so)
+		return;
+	fprintf(stderr, "journal-open: %s\n", what);
+	exit(1);
+}
+
 /* In each sixteen MiB one extent of 4 KiB, somewhere, that only the destination has. */
 static size_t
 make_file(uint8_t *bytes)
@@ -84,23 +93,20 @@ main(void)
 	double began;
 	size_t len;
 
-	if (!file || !bytes)
-		return 1;
+	must(file && bytes, "no memory, or no file");
 	len = make_file(bytes);
-	if (fwrite(bytes, 1, len, file) != len || fflush(file))
-		return 1;
+	must(fwrite(bytes, 1, len, file) == len && !fflush(file), "cannot write");
 	free(bytes);
 	rewind(file);
 
 	before = resident_bytes();
 	began = now();
 	bytes = malloc(len);
-	if (!bytes || fread(bytes, 1, len, file) != len ||
-	    journal_read(bytes, len, NULL, &contents, &map, why, sizeof(why)))
-		return 1;
+	must(bytes && fread(bytes, 1, len, file) == len, "cannot read");
+	must(!journal_read(bytes, len, NULL, &contents, &map, why, sizeof(why)),
+	     "that is no journal");
 	printf("%.3f %llu\n", now() - began, (unsigned long long)(resident_bytes() - before));
-	if (validity_count(map, DST_BIT) != (uint64_t)EXTENTS * 8)
-		return 1;
+	must(validity_count(map, DST_BIT) == (uint64_t)EXTENTS * 8, "extents are missing");
 	validity_destroy(map);
 	free(bytes);
 	fclose(file);

@@ -117,9 +117,17 @@ end(struct migration *m)
 }
 
 static void
-end_recorded(struct journal_wait *w)
+end_if_recorded(struct migration *m)
 {
-	end(list_entry(w, struct migration, recorded));
+	if (m->is_recorded && !migration_over(m))
+		end(m);
+}
+
+static void
+outcome_recorded(struct journal_wait *w)
+{
+	/* The pump goes on: nobody is to be served by one side before the host knows. */
+	list_entry(w, struct migration, recorded)->is_recorded = true;
 }
 
 /*
@@ -134,14 +142,15 @@ record_outcome(struct migration *m)
 		return;
 	}
 	m->recording = true;
-	m->recorded.done = end_recorded;
+	m->recorded.done = outcome_recorded;
 	journal_note(m->engine.journal, &m->recorded);
+	end_if_recorded(m);
 }
 
 enum migration_state
 migration_recorded_state(const struct migration *m)
 {
-	if (!m->recording)
+	if (!m->recording || migration_over(m))
 		return m->state;
 	return m->state == MIGRATION_ROLLING_BACK ? MIGRATION_CANCELLED : MIGRATION_COMPLETED;
 }
@@ -323,6 +332,7 @@ pump(void *ctx)
 	/* What a copier that rests once waited for has passed. */
 	m->copier.wake_ns = UINT64_MAX;
 
+	end_if_recorded(m);
 	if (m->recording)
 		return;
 	if (m->next_row && engine_drained(&m->engine))
@@ -418,9 +428,10 @@ static void
 switch_row(struct migration *m, const struct strategy_row *row)
 {
 	m->next_row = row;
+	/* First: what follows may find them drained already, and lets them go again. */
+	engine_hold_writes(&m->engine, true);
 	if (m->engine.journal)
 		journal_note(m->engine.journal, NULL);
-	engine_hold_writes(&m->engine, true);
 }
 
 int

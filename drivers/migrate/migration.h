@@ -84,6 +84,7 @@ struct migration {
 	bool flush_ignored;   /* ... and belongs to a completion that was given up */
 	bool source_flushing; /* rollback's */
 	bool recording;	      /* that it has ended, before anybody is told */
+	bool is_recorded;     /* ... and that is stable */
 	struct journal_wait recorded;
 	int error; /* -errno of a completion or rollback that failed */
 	uint64_t hold_began_ns;

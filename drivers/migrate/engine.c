@@ -22,10 +22,10 @@ struct part {
 	bool ack_first; /* acknowledged at the first success */
 	bool throttled; /* has been delayed once */
 	bool settled;	/* its outcome is in the map; only a lost side owes an answer */
-	bool ahead;	/* the journal knows that it was acknowledged at one side's success */
-	unsigned reserved;     /* changes of the journal */
-	struct intent *intent; /* of its region, if some of it was valid on both */
-	struct list_head sync; /* in engine.to_sync or in_sync: its answer waits */
+	struct journal_ahead ahead; /* it was acknowledged at one side's success */
+	unsigned reserved;	    /* changes of the journal */
+	struct intent *intent;	    /* of its region, if some of it was valid on both */
+	struct list_head sync;	    /* in engine.to_sync or in_sync: its answer waits */
 	uint64_t sector;
 	uint32_t count;
 	char *buf;	  /* the guest's */
@@ -233,7 +233,7 @@ map_written(struct part *p)
 
 	if (changes)
 		validity_set(e->map, p->sector, p->count, p->ok);
-	if (journalled(e) && (changes || p->ahead))
+	if (journalled(e) && (changes || p->ahead.link.next))
 		journal_change(e->journal, changes ? CHANGE_SET : CHANGE_SETTLED, p->sector,
 			       p->count, p->ok);
 }
@@ -347,6 +347,8 @@ write_settle(struct part *p)
 		map_written(p);
 	else
 		map_failed(p);
+	if (p->ahead.link.next)
+		journal_ahead_ends(&p->ahead);
 	validity_unreserve(e->map);
 	part_unreserve(p);
 
@@ -410,8 +412,7 @@ write_progress(struct part *p)
 	if (p->ack_first && p->ok && p->guest && !e->writes_are_durable) {
 		flushes_wait(p);
 		if (journalled(e)) {
-			journal_change(e->journal, CHANGE_AHEAD, p->sector, p->count, p->ok);
-			p->ahead = true;
+			journal_ahead(e->journal, &p->ahead, p->sector, p->count, p->ok);
 		}
 		part_answer(p, 0);
 	} else if (p->answered & ~p->ok) {
@@ -512,6 +513,18 @@ mirror_admit(struct part *p)
 	return true;
 }
 
+/* An earlier write of its sectors waits for the journal; that one comes first. */
+static bool
+has_earlier_held(const struct part *p)
+{
+	const struct part *q;
+
+	list_for_each_entry(q, &p->engine->held[HELD_JOURNAL], link)
+		if (q->number < p->number && overlaps(q->sector, q->count, p->sector, p->count))
+			return true;
+	return false;
+}
+
 /* The journal has what must be stable before this write, and room for its outcome. */
 static bool
 journal_admit(struct part *p)
@@ -521,7 +534,7 @@ journal_admit(struct part *p)
 
 	if (!journalled(e))
 		return true;
-	if (!journal_open_to_writes(e->journal) ||
+	if (!journal_open_to_writes(e->journal) || has_earlier_held(p) ||
 	    (some_is_on(p, BOTH) &&
 	     !journal_intent(e->journal, p->sector, e->row->recovery_trusts)) ||
 	    !journal_reserve(e->journal, changes))
@@ -882,15 +895,19 @@ flush_take(struct flush *f)
 		f->wrote[s] = e->side[s].wrote;
 }
 
-/* The writes whose answers waited for this sync. */
+/* The writes whose answers waited for this sync; it has failed where they alone are. */
 static void
-answer_synced(struct engine *e)
+answer_synced(struct engine *e, const struct flush *f)
 {
 	while (!list_empty(&e->in_sync)) {
 		struct part *p = list_entry(e->in_sync.next, struct part, sync);
 
 		list_del(&p->sync);
 		p->sync.next = NULL;
+		if (f->err && p->ok && !(p->ok & (side_mask)~f->failed)) {
+			p->ok = NO_SIDE;
+			p->err = f->err;
+		}
 		write_answer(p);
 	}
 }
@@ -905,7 +922,7 @@ flush_end(struct flush *f)
 	int err = f->err;
 
 	if (f->kind == FLUSH_WRITES)
-		answer_synced(e);
+		answer_synced(e, f);
 	else if (f->kind == FLUSH_ALL)
 		e->sync_all = false;
 	list_del(&f->link);
@@ -925,10 +942,10 @@ static void
 flush_recorded(struct journal_wait *w)
 {
 	struct flush *f = list_entry(w, struct flush, wait);
-	struct engine *e = f->engine;
 
-	flush_end(f);
-	engine_run(e);
+	/* The run ends it, once the journal is done with its own lists. */
+	list_del(&f->link);
+	list_add_tail(&f->link, &f->engine->recorded);
 }
 
 /* The range is not to be called valid on both, for only kept was flushed. */
@@ -970,12 +987,12 @@ flush_record(struct flush *f)
 		if (e->side[s].stable >= f->wrote[s])
 			kept |= side_bit(s);
 	if (kept != BOTH && journal_claims_both(e->journal, f->position))
-		journal_weaken(e->journal, kept ? kept : SRC_BIT, weaken, e);
+		journal_weaken(e->journal, f->position, kept ? kept : SRC_BIT, weaken, e);
 	f->wait.done = flush_recorded;
 	if (f->kind == FLUSH_ALL) {
 		if (kept != BOTH)
 			e->sync_not_before_ns = e->now_ns(e->ctx) + SYNC_AGAIN_NS;
-		journal_sync_all(e->journal, &f->wait, kept);
+		journal_sync_all(e->journal, &f->wait, kept, weaken, e);
 	} else {
 		journal_sync(e->journal, &f->wait, f->position);
 	}
@@ -1010,6 +1027,7 @@ flush_failed(struct flush *f, enum side side)
 	struct engine *e = f->engine;
 	side_mask bit = side_bit(side);
 	struct part *w;
+	struct flush *g;
 
 	e->side[side].flush_errors++;
 	if (e->over)
@@ -1022,6 +1040,9 @@ flush_failed(struct flush *f, enum side side)
 		/* What was copied is to be copied again: its writes are not mirrored now. */
 		wake(e, &e->held[HELD_THROTTLE]);
 		if (e->journal) {
+			/* Another flush that is under way knows nothing of what is lost. */
+			list_for_each_entry(g, &e->flushing, link)
+				g->wrote[side] = UINT64_MAX;
 			journal_distrust(e->journal, side);
 			flush_take(f);
 		}
@@ -1251,6 +1272,15 @@ handle_answer(struct engine *e)
 }
 
 static bool
+end_recorded(struct engine *e)
+{
+	if (list_empty(&e->recorded))
+		return false;
+	flush_end(list_entry(e->recorded.next, struct flush, link));
+	return true;
+}
+
+static bool
 route_incoming(struct engine *e)
 {
 	struct part *p;
@@ -1266,8 +1296,8 @@ route_incoming(struct engine *e)
 static bool
 work(struct engine *e)
 {
-	return handle_answer(e) || route_incoming(e) || flush_start(e) || sync_writes(e) ||
-	       sync_all(e);
+	return handle_answer(e) || end_recorded(e) || route_incoming(e) || flush_start(e) ||
+	       sync_writes(e) || sync_all(e);
 }
 
 /*
@@ -1599,6 +1629,8 @@ engine_init(struct engine *e, const struct engine_config *config)
 		/* What the guest wrote before there was a migration is the source's alone. */
 		.seq = 1,
 		.side[SRC].alone_seq = 1,
+		/* ... and what it wrote in a former life may be the destination's. */
+		.side[DST].alone_seq = !config->stable && validity_lacking(config->map, SRC),
 		.side[SRC].wrote = !config->stable,
 		.side[DST].wrote = !config->stable,
 	};
@@ -1610,6 +1642,7 @@ engine_init(struct engine *e, const struct engine_config *config)
 	INIT_LIST_HEAD(&e->early);
 	INIT_LIST_HEAD(&e->flushes);
 	INIT_LIST_HEAD(&e->flushing);
+	INIT_LIST_HEAD(&e->recorded);
 	INIT_LIST_HEAD(&e->to_sync);
 	INIT_LIST_HEAD(&e->in_sync);
 	for (enum held h = 0; h < HELD_REASONS; h++)
@@ -1632,7 +1665,14 @@ engine_init(struct engine *e, const struct engine_config *config)
 void
 engine_release(struct engine *e)
 {
+	struct flush *f, *next;
+
 	assert(engine_quiet(e));
+	/* Ours may wait for a journal that cannot be written. */
+	list_for_each_entry_safe(f, next, &e->flushing, link) {
+		assert(!f->guest);
+		pool_put(&e->flush_pool, f);
+	}
 	pool_release(&e->parts);
 	pool_release(&e->flush_pool);
 	buffers_release(&e->copies);

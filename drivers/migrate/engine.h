@@ -173,6 +173,7 @@ struct engine {
 	struct list_head early;	   /* writes that flushes wait for, by ack_seq */
 	struct list_head flushes;  /* flushes that wait for early writes */
 	struct list_head flushing; /* ... that are under way */
+	struct list_head recorded; /* ... that the journal has written down what it must */
 	struct list_head *flight;  /* write parts, hashed by chunk */
 	bool running;
 

@@ -319,6 +319,16 @@ read_map(struct reader *r, const uint8_t *at, size_t len)
 	return err;
 }
 
+static void
+narrow(struct validity *map, uint64_t sector, uint64_t count, side_mask sides)
+{
+	uint64_t end = sector + count, run;
+
+	for (; sector < end; sector += run)
+		if (validity_get(map, sector, end - sector, &run) == BOTH)
+			validity_set(map, sector, run, sides);
+}
+
 static int
 apply_change(struct reader *r, const struct journal_change *c)
 {
@@ -331,6 +341,8 @@ apply_change(struct reader *r, const struct journal_change *c)
 		return 0;
 	case CHANGE_FAILED:
 		return change_map(r, c->sector, c->count, (side_mask)c->sides, validity_failed);
+	case CHANGE_NARROW:
+		return change_map(r, c->sector, c->count, (side_mask)c->sides, narrow);
 	case CHANGE_SET:
 	case CHANGE_AHEAD:
 	case CHANGE_SETTLED:

@@ -20,10 +20,14 @@
 #include "disk.h"
 #include "validity.h"
 
-#define JOURNAL_VERSION	       1
-#define JOURNAL_REGION_SECTORS 32768u /* 16 MiB: the largest chunk, what an intent covers */
-#define JOURNAL_NOTE_MAX       (64u << 10)
-#define JOURNAL_HEAD_MAX       (64u << 10)
+#define JOURNAL_VERSION	 1
+#define JOURNAL_NOTE_MAX (64u << 10)
+#define JOURNAL_HEAD_MAX (64u << 10)
+
+/* What an intent covers: 16 MiB, the largest chunk. The simulator has smaller disks. */
+#ifndef JOURNAL_REGION_SECTORS
+#define JOURNAL_REGION_SECTORS 32768u
+#endif
 
 /* --- the live changes ------------------------------------------------------- */
 
@@ -37,6 +41,7 @@ enum journal_change_kind {
 	 */
 	CHANGE_AHEAD,
 	CHANGE_SETTLED,
+	CHANGE_NARROW, /* what was valid on both in the range is valid on sides only */
 };
 
 struct journal_change {

@@ -8,21 +8,26 @@
 #include "journal.h"
 #include "pool.h"
 
-#define LIVE_MAX      16384u /* changes */
-#define LIVE_SLACK    64u    /* changes that need no reservation */
-#define INTENTS_MAX   8192u  /* written at once */
-#define DROPS_MAX     8192u
-#define SLICE_BYTES   (256u << 10)     /* of the map, written with one sync */
-#define RUN_MAX	      ((1u << 30) - 1) /* sectors, in a map's record */
-#define GROW_BYTES    (4ull << 20)     /* of the file, allocated ahead */
-#define RESERVE_BYTES (1ull << 20)     /* ... of which the copier leaves so much to the guest */
+#define LIVE_MAX    16384u /* changes */
+#define INTENTS_MAX 8192u  /* written at once */
+#define DROPS_MAX   8192u
+#define RUN_MAX	    ((1u << 30) - 1) /* sectors, in a map's record */
+/* The simulator's are small, so that what is rare happens often. */
+#ifndef LIVE_SLACK
+#define LIVE_SLACK  64u		 /* changes that need no reservation */
+#define SLICE_BYTES (256u << 10) /* of the map, written with one sync */
+#define GROW_BYTES  (4ull << 20) /* of the file, allocated ahead */
+#endif
+#define RESERVE_BYTES                                                           \
+	(GROW_BYTES / 4) /* ... of which the copier leaves so much to the guest \
+			  */
 
-#define BUFFER_BYTES                                                                \
-	(RECORD_BYTES(JOURNAL_HEAD_MAX) + RECORD_BYTES(JOURNAL_NOTE_MAX) +          \
-	 RECORD_BYTES(SLICE_BYTES) + RECORD_BYTES(LIVE_MAX * RECORD_CHANGE_BYTES) + \
+#define BUFFER_BYTES                                                                    \
+	(RECORD_BYTES(JOURNAL_HEAD_MAX) + RECORD_BYTES(JOURNAL_NOTE_MAX) +              \
+	 RECORD_BYTES(SLICE_BYTES) + RECORD_BYTES(2 * LIVE_MAX * RECORD_CHANGE_BYTES) + \
 	 RECORD_BYTES(INTENTS_MAX * 8) + RECORD_BYTES(DROPS_MAX * 8) + (64u << 10))
 
-_Static_assert(2 * BUFFER_BYTES + SLICE_BYTES <= JOURNAL_BYTES, "the bound of journal.h");
+_Static_assert(2 * BUFFER_BYTES + 2 * SLICE_BYTES <= JOURNAL_BYTES, "the bound of journal.h");
 
 struct intent {
 	struct list_head link; /* of the journal's */
@@ -63,14 +68,18 @@ struct journal {
 	bool blocked;	  /* what is to be written waits for journal_retry() */
 	int error;	  /* -errno of the last failure */
 	bool next_active; /* the next file is being written */
-	bool next_weak;	  /* ... and its map says less than M */
 	uint64_t cursor;  /* sectors before it are in its map */
 
-	uint64_t written;    /* live changes before it are in a batch, or stable */
-	uint64_t committed;  /* ... are stable */
-	uint64_t last_set;   /* ... are of use in the file */
-	uint64_t distrusted; /* writes wait until those before it are stable */
-	bool weak;	     /* the current file says less than M */
+	uint64_t written;     /* live changes before it are in a batch, or stable */
+	uint64_t *weakened;   /* of each that says both: 0, or what narrows it: position << 2 |
+				 sides */
+	uint64_t committed;   /* ... are stable */
+	uint64_t base;	      /* ... are of no use any more: the file says so */
+	uint64_t target_base; /* ... will be, after the batch */
+	struct list_head aheads; /* the oldest first */
+	uint64_t last_set;	 /* ... are of use in the file */
+	uint64_t distrusted;	 /* writes wait until those before it are stable */
+	uint64_t lost;		 /* syncs too: a side has lost what an intent trusts it with */
 	bool note_dirty;
 
 	struct intent **intent_at; /* by region */
@@ -83,11 +92,13 @@ struct journal {
 
 	/* The migration's own sync. */
 	uint64_t all_position, all_seq;
-	struct journal_wait *all_wait; /* NULL: none is under way */
 	bool all_flushed;	       /* both sides were: intents may go when it is stable */
+	struct journal_wait *all_wait; /* whose it is */
 	uint8_t *slice;		       /* of the map, when it was taken: 4 bytes a run */
+	uint8_t *slice_before;	       /* while it is weakened */
 	size_t slice_len;
-	uint64_t slice_end; /* sectors */
+	uint64_t slice_end;	 /* sectors */
+	uint64_t slice_position; /* live changes before it are in the slice */
 	bool slice_taken, slice_ready;
 
 	/* The batch. */
@@ -97,6 +108,7 @@ struct journal {
 	unsigned dropping; /* drops in it */
 	bool noting;
 	bool in_next;	/* the next file gets it */
+	bool slicing;	/* ... and the slice with it */
 	bool ends_next; /* ... and its map is whole then */
 	bool stable;	/* one file has it */
 	uint64_t target;
@@ -110,10 +122,14 @@ static void run_step(struct journal *j);
 
 /* --- changes ---------------------------------------------------------------------- */
 
+/* What is newer than the slice will be written behind it, though it is stable already. */
 static unsigned
 room(const struct journal *j)
 {
-	return j->live->entries - (unsigned)(j->live->head - j->committed);
+	bool slice = j->slice_taken || j->slice_ready;
+	uint64_t base = slice && j->slice_position < j->base ? j->slice_position : j->base;
+
+	return j->live->entries - (unsigned)(j->live->head - base);
 }
 
 static struct journal_change *
@@ -122,11 +138,30 @@ change_at(const struct journal *j, uint64_t position)
 	return &j->live->change[position & (j->live->entries - 1)];
 }
 
+/* Live changes before that position are of no use once those before target are stable. */
+static uint64_t
+base_of(const struct journal *j, uint64_t target)
+{
+	const struct journal_ahead *ahead;
+
+	if (list_empty(&j->aheads))
+		return target;
+	ahead = list_entry(j->aheads.next, struct journal_ahead, link);
+	return ahead->position < target ? ahead->position : target;
+}
+
+/* What is of no use in the file makes room without a flush of the disks. */
+static bool
+wants_room(const struct journal *j)
+{
+	return room(j) < j->live->entries / 2 && j->last_set <= j->committed &&
+	       base_of(j, j->live->head) > j->base;
+}
+
 bool
 journal_reserve(struct journal *j, unsigned changes)
 {
-	/* What is of no use in the file makes room without a flush of the disks. */
-	if (room(j) < j->live->entries / 2 && j->last_set <= j->committed)
+	if (wants_room(j))
 		kick(j);
 	if (room(j) < j->reserved + changes + LIVE_SLACK)
 		return false;
@@ -146,6 +181,7 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	       uint64_t count, side_mask sides)
 {
 	assert(room(j) && count <= UINT32_MAX);
+	j->weakened[j->live->head & (j->live->entries - 1)] = NO_SIDE;
 	*change_at(j, j->live->head) = (struct journal_change){
 		.sector = sector,
 		.count = (uint32_t)count,
@@ -156,8 +192,26 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	__atomic_store_n(&j->live->head, j->live->head + 1, __ATOMIC_RELEASE);
 	if (kind != CHANGE_AHEAD && kind != CHANGE_SETTLED)
 		j->last_set = j->live->head;
+	/* The file may say both still, and the writes that follow need no intent. */
 	if (kind == CHANGE_DISTRUST)
+		j->lost = j->live->head;
+	if (kind == CHANGE_DISTRUST || kind == CHANGE_NARROW)
 		j->distrusted = j->live->head;
+}
+
+void
+journal_ahead(struct journal *j, struct journal_ahead *ahead, uint64_t sector, uint64_t count,
+	      side_mask sides)
+{
+	ahead->position = j->live->head;
+	list_add_tail(&ahead->link, &j->aheads);
+	journal_change(j, CHANGE_AHEAD, sector, count, sides);
+}
+
+void
+journal_ahead_ends(struct journal_ahead *ahead)
+{
+	list_del(&ahead->link);
 }
 
 /* --- intents ----------------------------------------------------------------------- */
@@ -254,10 +308,9 @@ begin_next(struct journal *j)
 	struct intent *intent;
 
 	j->next_active = true;
-	j->next_weak = false;
 	j->cursor = 0;
 	j->slice_taken = j->slice_ready = false;
-	j->next = (struct file){ .position = j->committed };
+	j->next = (struct file){ 0 };
 	j->next.chain.epoch = j->config.epoch + j->starting;
 	list_for_each_entry(intent, &j->intents, link)
 		intent->in_next = false;
@@ -269,14 +322,13 @@ abandon_next(struct journal *j)
 	j->next_active = j->slice_taken = j->slice_ready = false;
 }
 
-/* The file has grown by enough, or says less than M could have it say. */
+/* There is no good file, or it has grown by enough. */
 static bool
 next_is_due(const struct journal *j)
 {
 	uint64_t grown = j->current.chain.offset - j->current.map_end;
 
-	return j->starting || j->failed || j->weak ||
-	       grown > j->config.log_bytes + j->current.map_end;
+	return j->starting || j->failed || grown > j->config.log_bytes + j->current.map_end;
 }
 
 static void
@@ -294,6 +346,7 @@ take_slice(struct journal *j)
 {
 	uint64_t sectors = validity_sectors(j->map), run;
 
+	j->slice_position = j->live->head;
 	j->slice_len = 0;
 	j->slice_end = j->cursor;
 	while (j->slice_end < sectors && j->slice_len < SLICE_BYTES) {
@@ -307,19 +360,52 @@ take_slice(struct journal *j)
 	j->slice_taken = true;
 }
 
-/* Both where not both were flushed is one. */
-static void
-weaken_slice(struct journal *j, side_mask kept)
+static bool
+has_both(const struct journal *j, uint64_t sector, uint64_t end)
 {
-	for (size_t i = 0; i < j->slice_len; i += sizeof(uint32_t)) {
-		uint32_t run;
+	for (uint64_t run; sector < end; sector += run)
+		if (validity_get(j->map, sector, end - sector, &run) == BOTH)
+			return true;
+	return false;
+}
 
-		memcpy(&run, j->slice + i, sizeof(run));
-		if ((run & BOTH) != BOTH)
-			continue;
-		j->next_weak = true;
-		run = (run & ~(uint32_t)BOTH) | kept;
-		memcpy(j->slice + i, &run, sizeof(run));
+/*
+ * Both where not both were flushed is one; and so it is in M from now on. It may be
+ * that already: then it is what M says, for what narrows both has no effect on one.
+ */
+static void
+weaken_slice(struct journal *j, side_mask kept, weakened_fn *weakened, void *ctx)
+{
+	size_t len = j->slice_len;
+	uint64_t end = j->cursor;
+
+	if (!has_both(j, j->cursor, j->slice_end)) {
+		/* Nothing is lost. */
+	} else if (room(j) > j->reserved + 1) {
+		weakened(ctx, j->cursor, j->slice_end - j->cursor, kept);
+		journal_change(j, CHANGE_NARROW, j->cursor, j->slice_end - j->cursor, kept);
+	} else {
+		weakened(ctx, 0, validity_sectors(j->map), kept);
+		journal_distrust(j, kept == SRC_BIT ? DST : SRC);
+	}
+
+	memcpy(j->slice_before, j->slice, len);
+	j->slice_len = 0;
+	j->slice_end = j->cursor;
+	for (size_t i = 0; i < len; i += sizeof(uint32_t)) {
+		uint32_t run;
+		uint64_t part;
+
+		memcpy(&run, j->slice_before + i, sizeof(run));
+		end += run >> 2;
+		for (; j->slice_end < end && j->slice_len < SLICE_BYTES; j->slice_end += part) {
+			side_mask sides = run & BOTH;
+
+			part = end - j->slice_end;
+			if (sides == BOTH)
+				sides = validity_get(j->map, j->slice_end, part, &part);
+			slice_put(j, part, sides);
+		}
 	}
 }
 
@@ -331,44 +417,57 @@ journal_take(const struct journal *j)
 	return j->live->head;
 }
 
+static uint64_t *
+weakened_at(const struct journal *j, uint64_t position)
+{
+	return &j->weakened[position & (j->live->entries - 1)];
+}
+
+static bool
+claims_both(const struct journal *j, uint64_t position)
+{
+	const struct journal_change *c = change_at(j, position);
+
+	return c->kind == CHANGE_SET && c->sides == BOTH && !*weakened_at(j, position);
+}
+
 void
 journal_distrust(struct journal *j, enum side side)
 {
 	side_mask other = side_bit(side_other(side));
 
-	for (uint64_t i = j->written; i < j->live->head; i++) {
-		struct journal_change *c = change_at(j, i);
-
-		if (c->kind == CHANGE_SET && c->sides == BOTH)
-			c->sides = other;
-	}
+	for (uint64_t i = j->written; i < j->live->head; i++)
+		if (claims_both(j, i))
+			*weakened_at(j, i) = j->live->head << 2 | other;
 	journal_change(j, CHANGE_DISTRUST, 0, 0, side_bit(side));
 }
 
 bool
 journal_claims_both(const struct journal *j, uint64_t position)
 {
-	for (uint64_t i = j->written; i < position; i++) {
-		const struct journal_change *c = change_at(j, i);
-
-		if (c->kind == CHANGE_SET && c->sides == BOTH)
+	for (uint64_t i = j->written; i < position; i++)
+		if (claims_both(j, i))
 			return true;
-	}
 	return false;
 }
 
 void
-journal_weaken(struct journal *j, side_mask kept,
-	       void (*weakened)(void *ctx, uint64_t sector, uint64_t count, side_mask kept),
+journal_weaken(struct journal *j, uint64_t position, side_mask kept, weakened_fn *weakened,
 	       void *ctx)
 {
-	for (uint64_t i = j->written; i < j->live->head; i++) {
-		struct journal_change *c = change_at(j, i);
+	for (uint64_t i = j->written; i < position; i++) {
+		const struct journal_change c = *change_at(j, i);
 
-		if (c->kind == CHANGE_SET && c->sides == BOTH) {
-			c->sides = kept;
-			weakened(ctx, c->sector, c->count, kept);
+		if (!claims_both(j, i))
+			continue;
+		if (room(j) <= j->reserved + 1) {
+			weakened(ctx, 0, validity_sectors(j->map), kept);
+			journal_distrust(j, kept == SRC_BIT ? DST : SRC);
+			return;
 		}
+		*weakened_at(j, i) = j->live->head << 2 | kept;
+		weakened(ctx, c.sector, c.count, kept);
+		journal_change(j, CHANGE_NARROW, c.sector, c.count, kept);
 	}
 }
 
@@ -376,7 +475,8 @@ static bool
 is_stable(const struct journal *j, uint64_t position)
 {
 	/* What is of use to a killed process only is never written for its own sake. */
-	return position <= j->committed || j->last_set <= j->committed;
+	return (position <= j->committed && j->lost <= j->committed) ||
+	       j->last_set <= j->committed;
 }
 
 static void
@@ -411,12 +511,13 @@ journal_take_all(struct journal *j, uint64_t seq)
 }
 
 void
-journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed)
+journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed,
+		 weakened_fn *weakened, void *ctx)
 {
 	j->all_flushed = flushed == BOTH;
 	if (j->slice_taken && flushed != BOTH) {
 		if (j->starting || j->failed)
-			weaken_slice(j, flushed ? flushed : SRC_BIT);
+			weaken_slice(j, flushed ? flushed : SRC_BIT, weakened, ctx);
 		else
 			abandon_next(j);
 	}
@@ -458,28 +559,46 @@ put_note(struct journal *j, struct record_buf *b)
 static void
 put_changes(struct journal *j, struct record_buf *b, uint64_t from, uint64_t to)
 {
-	if (from == to)
+	if (from == to && j->target_base == j->base)
 		return;
 	record_begin(b, RECORD_CHANGES);
-	record_put64(b, to);
+	record_put64(b, j->target_base);
 	for (uint64_t i = from; i < to; i++) {
 		const struct journal_change *c = change_at(j, i);
 
 		if (c->kind != CHANGE_AHEAD && c->kind != CHANGE_SETTLED)
 			record_change(b, c);
 	}
+	/* What narrows them comes later, but must be read with them: the same record has it. */
+	for (uint64_t i = from; i < to; i++)
+		if (*weakened_at(j, i) >> 2 >= to) {
+			struct journal_change c = *change_at(j, i);
+
+			c.kind = CHANGE_NARROW;
+			c.sides = *weakened_at(j, i) & BOTH;
+			record_change(b, &c);
+		}
 	record_end(b);
 }
 
+/*
+ * But for regions that have an intent again: that takes the old one's place, and may
+ * be in the file already, if this is said a second time because a write has failed.
+ */
 static void
 put_drops(struct journal *j, struct record_buf *b)
 {
-	if (!j->dropping)
-		return;
-	record_begin(b, RECORD_DROPS);
-	for (unsigned i = 0; i < j->dropping; i++)
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < j->dropping; i++) {
+		if (j->intent_at[j->drop[i] >> 8])
+			continue;
+		if (!n++)
+			record_begin(b, RECORD_DROPS);
 		record_put64(b, j->drop[i]);
-	record_end(b);
+	}
+	if (n)
+		record_end(b);
 }
 
 static void
@@ -508,7 +627,7 @@ put_intents(struct journal *j, struct record_buf *b, bool next)
 static void
 put_slice(struct journal *j, struct record_buf *b)
 {
-	if (!j->slice_ready)
+	if (!j->slicing)
 		return;
 	record_begin(b, RECORD_MAP);
 	record_put64(b, j->cursor);
@@ -536,14 +655,15 @@ build_current(struct journal *j)
 }
 
 /*
- * The map comes first: what is older than it among the changes ends with the same
- * values, and what is newer must follow it.
+ * The slice comes first, and all changes since it was taken follow it, those too that
+ * the file has already: it would undo them.
  */
 static void
 build_next(struct journal *j)
 {
 	struct record_buf *b = &j->buf[STORE_NEXT];
 	bool begins = !j->next.chain.offset;
+	uint64_t from = j->next.position;
 
 	record_start(b, &j->next.chain);
 	if (begins)
@@ -552,13 +672,15 @@ build_next(struct journal *j)
 	if (begins || j->noting)
 		put_note(j, b);
 	put_slice(j, b);
-	put_changes(j, b, j->next.position, j->target);
+	if (j->slicing && (!j->cursor || j->slice_position < from))
+		from = j->slice_position;
+	put_changes(j, b, from, j->target);
 	put_drops(j, b);
-	j->ends_next = j->slice_ready && j->slice_end == validity_sectors(j->map);
+	j->ends_next = j->slicing && j->slice_end == validity_sectors(j->map);
 	put_intents(j, b, true);
 	if (j->ends_next) {
 		record_begin(b, RECORD_MAP_END);
-		record_put64(b, j->target);
+		record_put64(b, j->target_base);
 		record_end(b);
 	}
 	record_finish(b);
@@ -582,12 +704,13 @@ has_work(const struct journal *j)
 {
 	const struct journal_wait *w;
 
+	/* A sync that has brought no piece, for want of a file, is to make way for one. */
 	if (j->starting || j->failed)
-		return j->slice_ready;
+		return j->slice_ready || j->all_wait;
 	list_for_each_entry(w, &j->waits, link)
-		return true;
-	return j->asked || j->note_dirty || j->slice_ready ||
-	       (room(j) < j->live->entries / 2 && j->last_set <= j->committed);
+		if (w->batch > j->batch || w->position > j->committed)
+			return true;
+	return j->asked || j->note_dirty || j->slice_ready || wants_room(j);
 }
 
 static void
@@ -599,6 +722,7 @@ build(struct journal *j)
 	j->batch++;
 	j->stable = false;
 	j->target = j->written = flushed_position(j);
+	j->target_base = base_of(j, j->target);
 	j->noting = j->note_dirty;
 	j->note_dirty = false;
 	j->dropping = j->drops;
@@ -610,6 +734,7 @@ build(struct journal *j)
 	if (!j->starting && !j->failed)
 		build_current(j);
 	j->in_next = j->next_active && (j->slice_ready || j->cursor);
+	j->slicing = j->in_next && j->slice_ready;
 	if (j->in_next)
 		build_next(j);
 }
@@ -626,6 +751,18 @@ kick(struct journal *j)
 	run_step(j);
 }
 
+/*
+ * The batch that this waits for has ended. A piece of a file that is not whole yet
+ * makes nothing stable, but without the end of that sync there were no next piece.
+ */
+static bool
+is_over(const struct journal *j, const struct journal_wait *w)
+{
+	return w->batch <= j->batch &&
+	       (w == j->all_wait ||
+		(j->stable && w->position <= j->committed && j->lost <= j->committed));
+}
+
 static void
 wake_waits(struct journal *j)
 {
@@ -634,7 +771,7 @@ wake_waits(struct journal *j)
 
 	INIT_LIST_HEAD(&done);
 	list_for_each_entry_safe(w, next, &j->waits, link)
-		if (w->batch <= j->batch && w->position <= j->committed)
+		if (is_over(j, w))
 			list_move_tail(&w->link, &done);
 	while (!list_empty(&done)) {
 		w = list_entry(done.next, struct journal_wait, link);
@@ -645,26 +782,13 @@ wake_waits(struct journal *j)
 	}
 }
 
-/* It has not done what it was for: the next one takes the map anew. */
-static void
-give_up_all(struct journal *j)
-{
-	struct journal_wait *w = j->all_wait;
-
-	if (!w || w->batch > j->batch)
-		return;
-	j->all_wait = NULL;
-	j->all_flushed = false;
-	list_del(&w->link);
-	w->done(w);
-}
-
 static void
 batch_is_stable(struct journal *j)
 {
 	struct intent *intent;
 
 	j->committed = j->current.position;
+	j->base = j->target_base;
 	if (j->dropping) {
 		j->drops -= j->dropping;
 		memmove(j->drop, j->drop + j->dropping, j->drops * sizeof(*j->drop));
@@ -711,10 +835,7 @@ end_batch(struct journal *j)
 	else
 		batch_is_not_stable(j);
 	j->busy = false;
-	if (j->stable)
-		wake_waits(j);
-	else
-		give_up_all(j);
+	wake_waits(j);
 	kick(j);
 	j->changed(j->ctx);
 }
@@ -724,7 +845,7 @@ next_is_written(struct journal *j)
 {
 	j->next.chain = j->buf[STORE_NEXT].chain;
 	j->next.position = j->target;
-	if (j->slice_ready) {
+	if (j->slicing) {
 		j->cursor = j->slice_end;
 		j->slice_ready = false;
 	}
@@ -738,7 +859,6 @@ next_is_published(struct journal *j)
 	j->config.epoch = j->current.chain.epoch;
 	j->starting = j->failed = j->full = false;
 	j->error = 0;
-	j->weak = j->next_weak;
 	j->next_active = false;
 	j->stable = true;
 }
@@ -844,6 +964,10 @@ step_submit(struct journal *j)
 		       b->len);
 		return true;
 	case STEP_NEXT:
+		if (!b->len) {
+			next_is_written(j);
+			return false;
+		}
 		submit(j, STORE_WRITE, STORE_NEXT, j->next.chain.offset, b->bytes, b->len);
 		return true;
 	case STEP_GROW_NEXT:
@@ -945,16 +1069,19 @@ journal_create(const struct journal_config *config, uint64_t sectors)
 	j->starting = true;
 	INIT_LIST_HEAD(&j->intents);
 	INIT_LIST_HEAD(&j->waits);
+	INIT_LIST_HEAD(&j->aheads);
 	pool_init(&j->intent_pool, sizeof(struct intent));
 	j->intent_at = calloc((sectors + JOURNAL_REGION_SECTORS - 1) / JOURNAL_REGION_SECTORS,
 			      sizeof(*j->intent_at));
 	j->slice = malloc(SLICE_BYTES);
+	j->slice_before = malloc(SLICE_BYTES);
+	j->weakened = calloc(live->entries, sizeof(*j->weakened));
 	for (enum store_file f = STORE_CURRENT; f < STORE_FILES; f++) {
 		j->buf[f].size = BUFFER_BYTES / JOURNAL_ALIGN * JOURNAL_ALIGN;
 		j->buf[f].bytes = malloc(BUFFER_BYTES);
 	}
-	if (!j->intent_at || !j->slice || !j->buf[STORE_CURRENT].bytes ||
-	    !j->buf[STORE_NEXT].bytes) {
+	if (!j->intent_at || !j->slice || !j->slice_before || !j->weakened ||
+	    !j->buf[STORE_CURRENT].bytes || !j->buf[STORE_NEXT].bytes) {
 		journal_destroy(j);
 		return NULL;
 	}
@@ -977,6 +1104,8 @@ journal_destroy(struct journal *j)
 	pool_release(&j->intent_pool);
 	free(j->intent_at);
 	free(j->slice);
+	free(j->slice_before);
+	free(j->weakened);
 	free(j->buf[STORE_CURRENT].bytes);
 	free(j->buf[STORE_NEXT].bytes);
 	free(j);

@@ -117,6 +117,19 @@ void journal_change(struct journal *j, enum journal_change_kind kind, uint64_t s
 		    uint64_t count, side_mask sides);
 
 /*
+ * The guest is told that a mirrored write is done, and only sides have it. Until that
+ * ends, once its outcome is a change, the file does not let go of the live change.
+ */
+struct journal_ahead {
+	struct list_head link;
+	uint64_t position;
+};
+
+void journal_ahead(struct journal *j, struct journal_ahead *ahead, uint64_t sector,
+		   uint64_t count, side_mask sides);
+void journal_ahead_ends(struct journal_ahead *ahead);
+
+/*
  * A flush of side failed, and M trusts it nowhere where the other side is valid.
  * Writes wait until that is stable. Needs no reservation.
  */
@@ -154,24 +167,27 @@ void journal_sync(struct journal *j, struct journal_wait *w, uint64_t position);
 
 /* Whether one of the changes before position says that a range is valid on both. */
 bool journal_claims_both(const struct journal *j, uint64_t position);
+/* M is to follow: where the range is valid on both it is on kept only. */
+typedef void weakened_fn(void *ctx, uint64_t sector, uint64_t count, side_mask kept);
+
 /*
- * A side could not be flushed, so none of the changes that are not being written
- * yet may say that it is valid: those that say both are changed to say kept.
- * weakened() is told each range, in which M must follow where it says both.
+ * A side could not be flushed, so none of the changes before position may say that
+ * both are valid: they are written down along with what narrows that to kept.
+ * weakened() is told each range.
  */
-void
-journal_weaken(struct journal *j, side_mask kept,
-	       void (*weakened)(void *ctx, uint64_t sector, uint64_t count, side_mask kept),
-	       void *ctx);
+void journal_weaken(struct journal *j, uint64_t position, side_mask kept, weakened_fn *weakened,
+		    void *ctx);
 
 /*
  * The migration's own sync, for which the engine, having written up to seq, has
  * both disks flushed: intents are dropped, and the next file is carried on by a
- * piece. One at a time. flushed is what could be: where there is no file that is
- * good the next one is carried on all the same, and says less.
+ * piece; w is done when that has been written, or has failed. One at a time.
+ * flushed is what could be: where there is no file that is good the next one is
+ * carried on all the same, and says less.
  */
 uint64_t journal_take_all(struct journal *j, uint64_t seq);
-void journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed);
+void journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed,
+		      weakened_fn *weakened, void *ctx);
 bool journal_wants_sync(const struct journal *j);
 
 /*

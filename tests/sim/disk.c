@@ -194,6 +194,12 @@ after_stalls(struct sim_disk *d, uint64_t done_ns)
 /* --- data moves -------------------------------------------------------------- */
 
 static void
+recent_add(struct sim_disk *d, uint64_t sector, uint64_t tag)
+{
+	d->recent[sector][d->recents[sector]++ % RECENT] = tag;
+}
+
+static void
 move_sector(struct op *op, uint32_t i)
 {
 	struct disk_io *io = op->io;
@@ -207,6 +213,8 @@ move_sector(struct op *op, uint32_t i)
 		d->tag[sector] = TAG_ZERO;
 	else
 		d->tag[sector] = sector_get(buf);
+	if (io->op != DISK_READ)
+		recent_add(d, sector, d->tag[sector]);
 	if (d->tag[sector] == UINT64_MAX)
 		world_fail("%s is given half a sector, at %" PRIu64, side_name[d->side],
 			   sector);
@@ -306,10 +314,21 @@ lose_cache(struct sim_disk *d)
 		if (!world.ended || d->side == (world.m.state == MIGRATION_COMPLETED))
 			promise_lost(d->side, s, d->stable[s]);
 		d->tag[s] = d->answered[s] = d->stable[s];
+		d->recents[s] = 0;
 		list_for_each_entry(op, &d->inflight, link)
 			if (op->snapshot)
 				op->snapshot[s] = d->stable[s];
 	}
+}
+
+/* What such a flush has left in the cache is lost if power fails, and that was told. */
+static void
+may_lose_cache(struct sim_disk *d)
+{
+	if (world.ended && d->side != (world.m.state == MIGRATION_COMPLETED))
+		return;
+	for (uint64_t s = 0; s < world.plan.sectors; s++)
+		promise_may_lose(d->side, s);
 }
 
 static void
@@ -320,12 +339,15 @@ answer_flush(struct op *op)
 	if (op->err) {
 		if (world.plan.drops_cache)
 			lose_cache(d);
+		if (world.plan.journal)
+			may_lose_cache(d);
 		return;
 	}
 	if (op->flush < d->flushed)
 		return;
 	d->flushed = op->flush;
 	memcpy(d->stable, op->snapshot, d->disk.sectors * sizeof(*d->stable));
+	memset(d->recents, 0, sizeof(d->recents));
 }
 
 /* What has been answered by now is what the flush makes stable. */
@@ -462,9 +484,11 @@ disk_submit(struct disk *disk, struct disk_io *io)
 {
 	struct sim_disk *d = sim_disk_of(disk);
 	struct rng *r = &d->plan->rng;
-	struct op *op = pool_get(&ops);
+	struct op *op;
 	uint64_t done_ns;
 
+	world_may_crash();
+	op = pool_get(&ops);
 	check_request(d, io);
 	op->io = io;
 	op->disk = d;
@@ -495,6 +519,57 @@ disk_submit(struct disk *disk, struct disk_io *io)
 		return;
 	}
 	schedule(op, done_ns);
+}
+
+/* Of the op's sectors some still move, or all of them. */
+static void
+op_crash(struct op *op, enum crash_kind kind)
+{
+	struct sim_disk *d = op->disk;
+	struct rng *r = &d->plan->rng;
+	bool whole = kind == CRASH_KILL && rng_chance(r, 50);
+
+	op->answered = true;
+	list_del(&op->link);
+	if (writes(op->io)) {
+		for (uint32_t i = 0; i < op->io->count; i++)
+			if (whole || rng_chance(r, 50))
+				move_sector(op, i);
+	} else if (op->io->op == DISK_FLUSH && whole && !op->err) {
+		answer_flush(op);
+	}
+	if (op->stuck)
+		op_put(op);
+}
+
+void
+disk_crash(enum side side, enum crash_kind kind)
+{
+	struct sim_disk *d = &world.disk[side];
+	struct rng *r = &d->plan->rng;
+	struct op *op, *next;
+
+	list_for_each_entry_safe(op, next, &d->inflight, link)
+		op_crash(op, kind);
+	memset(d->inflight_by, 0, sizeof(d->inflight_by));
+	memset(d->bytes, 0, sizeof(d->bytes));
+	memset(&last, 0, sizeof(last));
+	memset(copier_reads, 0, sizeof(copier_reads));
+	memcpy(d->answered, d->tag, sizeof(d->answered)); /* nothing is under way */
+	if (kind == CRASH_KILL)
+		return;
+	for (uint64_t s = 0; s < d->disk.sectors; s++) {
+		uint32_t n = d->recents[s] < RECENT ? d->recents[s] : RECENT;
+		uint64_t which = n || d->tag[s] != d->stable[s] ? rng_below(r, n + 2) : 0;
+
+		d->tag[s] = which > 1 ? d->recent[s][which - 2]
+			    : which   ? d->tag[s]
+				      : d->stable[s];
+		d->answered[s] = d->stable[s] = d->tag[s];
+	}
+	memset(d->recents, 0, sizeof(d->recents));
+	d->busy_until_ns = 0;
+	d->flushed = d->flushes;
 }
 
 void
@@ -532,6 +607,7 @@ disk_init(enum side side)
 	memset(d->matched, 0, sizeof(d->matched));
 	memset(d->bytes, 0, sizeof(d->bytes));
 	memset(d->inflight_by, 0, sizeof(d->inflight_by));
+	memset(d->recents, 0, sizeof(d->recents));
 	INIT_LIST_HEAD(&d->inflight);
 	for (uint64_t s = world.plan.sectors; s < d->disk.sectors; s++)
 		d->tag[s] = d->answered[s] = d->stable[s] = tag_make(WRITER_STALE, s);

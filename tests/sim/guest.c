@@ -17,6 +17,7 @@ static struct {
 	uint64_t ready_ns;
 	bool waiting; /* for ready_ns */
 	bool endless;
+	bool anew; /* it reads everything before it goes on */
 	unsigned busy;
 	uint64_t writers;
 } guest;
@@ -89,6 +90,7 @@ guest_answered(struct guest_io *g, int err)
 		check_read(q);
 	if (g->op == DISK_WRITE || g->op == DISK_ZERO)
 		history_write_ends(g->sector, g->count, q->writer, q->issued, !err);
+	world_may_crash();
 	/* The buffer is the guest's again, who puts something else there. */
 	if (g->op == DISK_WRITE)
 		fill(q, WRITER_POISON);
@@ -160,7 +162,9 @@ issue_next(void)
 	}
 	if (!q)
 		return false;
-	if (guest.next < guest.until) {
+	if (!left)
+		guest.anew = false;
+	if (guest.next < guest.until && !guest.anew) {
 		r = &world.plan.request[guest.next];
 		if (!guest.ready_ns)
 			guest.ready_ns = world.now_ns + r->think_ns;
@@ -186,8 +190,31 @@ issue_next(void)
 static void
 guest_pump(void)
 {
-	while (issue_next())
+	while (!world.gone && issue_next())
 		;
+}
+
+/* Of what it has no answer to, it does not know whether it has happened. */
+void
+guest_crash(enum crash_kind kind)
+{
+	for (unsigned i = 0; i < PLAN_QUEUE; i++) {
+		struct request *q = &guest.slot[i];
+
+		if (!q->busy)
+			continue;
+		q->busy = false;
+		guest.busy--;
+		if (q->g.op == DISK_WRITE || q->g.op == DISK_ZERO)
+			history_write_ends(q->g.sector, q->g.count, q->writer, q->issued,
+					   false);
+	}
+	wait_init();
+	if (kind == CRASH_POWER) {
+		guest.anew = true;
+		guest.read_next = 0;
+	}
+	world_at(world.now_ns, pump_event, NULL, false);
 }
 
 void

@@ -32,6 +32,8 @@ struct sector {
 	uint64_t changed;    /* when a write last began or ended */
 	bool settled;	     /* read since, with no write about */
 	uint64_t settled_on; /* this tag */
+	uint64_t settled_at; /* since */
+	bool fresh;	     /* written since the last power failure */
 };
 
 static struct {
@@ -95,6 +97,7 @@ history_write_begins(uint64_t sector, uint32_t count, uint64_t writer, bool zero
 				     .last_issue = now,
 			     });
 		s->writers++;
+		s->fresh = true;
 		s->changed = now;
 		s->settled = false;
 	}
@@ -174,8 +177,25 @@ history_read(uint64_t sector, uint64_t tag, uint64_t issued)
 	if (s->settled && s->settled_on != tag)
 		fail_read(sector, tag, issued,
 			  "another of its possible values, with no write about");
+	if (!s->settled)
+		s->settled_at = now;
 	s->settled = true;
 	s->settled_on = tag;
+}
+
+void
+history_power(uint64_t flushed, uint64_t seen)
+{
+	history.faulty = true;
+	for (uint64_t i = 0; i < world.plan.sectors; i++) {
+		struct sector *s = &history.sector[i];
+
+		if (s->settled && (!s->fresh || s->settled_at < seen))
+			continue;
+		s->settled = s->fresh = false;
+		s->changed = history_now();
+		for_each_value(v, s) if (v->superseded >= flushed) v->superseded = NEVER;
+	}
 }
 
 void

@@ -78,6 +78,8 @@ run_apart(bool log)
 	}
 	if (!pid) {
 		world.trace = log;
+		if (log)
+			setvbuf(stdout, NULL, _IOLBF, 0); /* it may end by a signal */
 		if (!log &&
 		    (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)))
 			_exit(2);
@@ -150,7 +152,7 @@ print_left(void)
 		printf("%s%u-%u", comma, first, i);
 		comma = ",";
 	}
-	printf("\n# %u of %u requests, faults and commands are left\n", left, items);
+	printf("\n# %u of %u requests, faults, commands and crashes are left\n", left, items);
 }
 
 static void
@@ -188,13 +190,43 @@ drop(const char *list)
 
 /* --- many seeds -------------------------------------------------------------- */
 
+/* Who crashes leaves its memory behind. */
+static void
+run_in_child(uint64_t seed)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		perror("sim: fork");
+		exit(2);
+	}
+	if (!pid) {
+		alarm(HANG_S);
+		run(seed);
+		fflush(stdout);
+		if (plan_crashes(&world.plan))
+			_exit(0);
+		exit(0); /* a leak is looked for at exit */
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status)
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 2);
+}
+
 static void
 work(struct progress *p, uint64_t first, uint64_t count, unsigned step)
 {
 	for (uint64_t i = 0; i < count; i += step) {
 		p->seed = first + i;
 		alarm(HANG_S);
-		run(first + i);
+		if (first + i >= PLAN_JOURNAL_SEEDS)
+			run_in_child(first + i);
+		else
+			run(first + i);
 		p->done++;
 	}
 	fflush(stdout);

@@ -11,6 +11,9 @@ use File::Path qw(make_path);
 my $root  = dirname(__FILE__) . '/../..';
 my $build = $ENV{BUILD} or die "mutants.t: BUILD is not set\n";
 my $seeds = 20000;
+# As in the Makefile: the simulator's journal is small.
+my @small = qw(-DJOURNAL_REGION_SECTORS=64u -DLIVE_SLACK=8u -DSLICE_BYTES=16u
+	-DGROW_BYTES=8192ull);
 my @flags = qw(-std=gnu17 -O2 -w -D_GNU_SOURCE -fno-strict-aliasing);
 
 sub slurp {
@@ -44,11 +47,12 @@ sub compile {
 	open my $file, '>', $source or die "mutants.t: $source: $!\n";
 	print $file mutate($mutant);
 	close $file or die "mutants.t: $source: $!\n";
-	run('gcc', @flags, map({ "-I$root/$_" } qw(include drivers drivers/migrate)),
+	run('gcc', @flags, @small, map({ "-I$root/$_" } qw(include drivers drivers/migrate)),
 		'-c', '-o', $object, $source);
 	(my $own = $mutant->{file}) =~ s/c$/o/;
 	run('gcc', '-o', "$dir/sim", glob("$build/obj/tests/sim/*.o"), $object,
-		grep { !m{/\Q$own\E$} } glob("$build/obj/drivers/migrate/*.o"));
+		grep { !m{/\Q$own\E$} } glob("$build/obj/tests/sim-journal/*.o"),
+		grep { !m{/journal(-file)?\.o$} } glob("$build/obj/drivers/migrate/*.o"));
 }
 
 my (@mutants, $wanted);
@@ -70,7 +74,8 @@ for my $number (1 .. @mutants) {
 	my $dir = "$build/mutants/$number";
 	make_path($dir);
 	compile($mutant, $dir);
-	my $output = `$dir/sim -q -n $seeds 2>&1`;
+	my $first = $mutant->{name} =~ /^journal: / ? 1000000001 : 1;
+	my $output = `$dir/sim -q -f $first -n $seeds 2>&1`;
 	my $caught = $? != 0;
 	for my $seed (@regressions) {
 		last if $caught;

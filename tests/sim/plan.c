@@ -284,6 +284,66 @@ plan_relapse(struct plan *p, struct rng *r)
 	}
 }
 
+static void
+plan_store_faults(struct plan *p, struct rng *r)
+{
+	static const unsigned ops[] = {
+		OP(STORE_WRITE),
+		OP(STORE_GROW),
+		OP(STORE_PUBLISH),
+		OP(STORE_WRITE) | OP(STORE_GROW) | OP(STORE_PUBLISH),
+	};
+	unsigned n = rng_chance(r, 60) ? 0 : (unsigned)rng_range(r, 1, 2);
+
+	for (unsigned i = 0; i < n && p->faults < PLAN_FAULTS; i++)
+		p->fault[p->faults++] = (struct plan_fault){
+			.kind = FAULT_STORE,
+			.ops = ops[rng_below(r, sizeof(ops) / sizeof(ops[0]))],
+			.first = (uint32_t)rng_scale(r, 60) - 1,
+			.times = (uint32_t)(rng_chance(r, 20)	? UINT32_MAX
+					    : rng_chance(r, 50) ? 1
+								: rng_scale(r, 10)),
+			.err = rng_chance(r, 50) ? -EIO : -ENOSPC,
+		};
+}
+
+/* One crash often follows another at once: what the first one left is being read. */
+static void
+plan_journal(struct plan *p, struct rng *r)
+{
+	uint64_t at = 0;
+
+	p->journal = true;
+	p->durable = rng_chance(r, 20);
+	p->live_entries = 64u << rng_below(r, 3);
+	p->log_bytes = (uint32_t)rng_scale(r, 16384);
+	p->store = (struct plan_store){
+		.latency_ns = rng_scale(r, 10 * MS),
+		.spread_ns = rng_scale(r, 20 * MS),
+		.at_once = rng_chance(r, 30) ? (unsigned)rng_below(r, 60) : 0,
+		.rng = { rng_next(r) },
+	};
+	for (unsigned i = 0; i < p->faults && p->seed < PLAN_FLUSH_SEEDS; i++)
+		p->fault[i].ops &= ~OP(DISK_FLUSH);
+	plan_store_faults(p, r);
+	if (rng_chance(r, 50))
+		for (unsigned i = 0; i < p->requests; i++)
+			if (rng_chance(r, 10))
+				p->request[i] = (struct plan_request){
+					.op = DISK_FLUSH,
+					.think_ns = p->request[i].think_ns,
+				};
+	p->crashes = rng_chance(r, 15) ? 0 : (unsigned)rng_scale(r, PLAN_CRASHES);
+	for (unsigned i = 0; i < p->crashes; i++) {
+		at += rng_chance(r, 40) ? rng_scale(r, 60) : rng_scale(r, 2000);
+		p->crash[i] = (struct plan_crash){
+			.kind = rng_chance(r, 50) ? CRASH_KILL : CRASH_POWER,
+			.at_event = at,
+			.inside = rng_chance(r, 50),
+		};
+	}
+}
+
 void
 plan_make(struct plan *p, uint64_t seed)
 {
@@ -321,14 +381,20 @@ plan_make(struct plan *p, uint64_t seed)
 	p->rng.state = rng_next(r);
 	plan_recoveries(p, &later);
 	plan_flushes(p, &later);
-	plan_endless(p, &later);
+	p->endless = false;
+	if (seed < PLAN_JOURNAL_SEEDS)
+		plan_endless(p, &later);
 	plan_relapse(p, &last);
+	p->journal = p->durable = false;
+	p->crashes = 0;
+	if (seed >= PLAN_JOURNAL_SEEDS)
+		plan_journal(p, &later);
 }
 
 unsigned
 plan_items(const struct plan *p)
 {
-	return p->requests + p->faults + p->commands;
+	return p->requests + p->faults + p->commands + p->crashes;
 }
 
 bool *
@@ -339,7 +405,10 @@ plan_dropped(struct plan *p, unsigned item)
 	item -= p->requests;
 	if (item < p->faults)
 		return &p->fault[item].dropped;
-	return &p->command[item - p->faults].dropped;
+	item -= p->faults;
+	if (item < p->commands)
+		return &p->command[item].dropped;
+	return &p->crash[item - p->commands].dropped;
 }
 
 bool
@@ -365,6 +434,15 @@ plan_fills_up(const struct plan *p)
 {
 	for (unsigned i = 0; i < p->faults; i++)
 		if (!p->fault[i].dropped && p->fault[i].err == -ENOSPC)
+			return true;
+	return false;
+}
+
+bool
+plan_crashes(const struct plan *p)
+{
+	for (unsigned i = 0; i < p->crashes; i++)
+		if (!p->crash[i].dropped)
 			return true;
 	return false;
 }
@@ -406,8 +484,17 @@ op_name(enum disk_op op)
 static void
 print_fault(const struct plan_fault *f)
 {
+	static const char *const store_ops[] = { "write", "grow", "publish" };
 	const char *side = f->side == SRC ? "src" : "dst";
 
+	if (f->kind == FAULT_STORE) {
+		printf("# fault: journal");
+		for (enum store_op op = STORE_WRITE; op <= STORE_PUBLISH; op++)
+			if (f->ops & OP(op))
+				printf(" %s", store_ops[op]);
+		printf(": number %u and on, %u times, error %d\n", f->first, f->times, f->err);
+		return;
+	}
 	if (f->kind == FAULT_STALL) {
 		printf("# fault: %s silent from %.6f s to ", side, (double)f->from_ns / SECOND);
 		if (f->to_ns == FOREVER)
@@ -442,4 +529,12 @@ plan_print(const struct plan *p)
 			printf("# command: %s %" PRIu64 " at event %" PRIu64 "\n",
 			       command_name(p->command[i].command), p->command[i].argument,
 			       p->command[i].at_event);
+	if (p->journal)
+		printf("# journal: %u live changes, log %u bytes%s\n", p->live_entries,
+		       p->log_bytes, p->durable ? ", writes are durable" : "");
+	for (unsigned i = 0; i < p->crashes; i++)
+		if (!p->crash[i].dropped)
+			printf("# crash: %s at event %" PRIu64 "%s\n",
+			       p->crash[i].kind == CRASH_POWER ? "power" : "kill",
+			       p->crash[i].at_event, p->crash[i].inside ? ", inside" : "");
 }

@@ -5,7 +5,9 @@
  * The migration's settings, the two disks, every request of the guest, every
  * fault and every command of the operator. What happens then is decided by the
  * engine and by the disks' latencies. Requests, faults and commands are items
- * that can be dropped one by one: that is how a failing plan is shrunk.
+ * that can be dropped one by one: that is how a failing plan is shrunk. So are
+ * crashes, in the plans that have a journal: those of the seeds from
+ * PLAN_JOURNAL_SEEDS on.
  */
 #ifndef SIM_PLAN_H
 #define SIM_PLAN_H
@@ -17,10 +19,15 @@
 #define PLAN_REQUESTS 320
 #define PLAN_FAULTS   6
 #define PLAN_COMMANDS 12
-#define PLAN_ITEMS    (PLAN_REQUESTS + PLAN_FAULTS + PLAN_COMMANDS)
+#define PLAN_CRASHES  6
+#define PLAN_ITEMS    (PLAN_REQUESTS + PLAN_FAULTS + PLAN_COMMANDS + PLAN_CRASHES)
 #define REQUEST_MAX   192 /* sectors */
 #define PLAN_QUEUE    16
 #define ENDLESS_COUNT 16u /* sectors of a request of an endless guest, at most */
+
+#define PLAN_JOURNAL_SEEDS 1000000000ull
+/* From here on flushes fail too, with a journal: that is not mended yet. */
+#define PLAN_FLUSH_SEEDS 2000000000ull
 
 #define MS	1000000ull
 #define SECOND	1000000000ull
@@ -45,13 +52,13 @@ struct plan_request {
 	bool dropped;
 };
 
-enum fault_kind { FAULT_ERROR, FAULT_STALL };
+enum fault_kind { FAULT_ERROR, FAULT_STALL, FAULT_STORE };
 
 /* Errors: the requests first, first + 1, ... of those that match, times of them. */
 struct plan_fault {
 	enum fault_kind kind;
 	enum side side;
-	unsigned ops; /* mask of 1 << enum disk_op */
+	unsigned ops; /* mask of 1 << enum disk_op, or store_op */
 	uint32_t sector;
 	uint32_t count;
 	uint32_t first;
@@ -83,6 +90,24 @@ struct plan_command {
 	bool dropped;
 };
 
+/* The process alone is killed, or the machine loses power. */
+enum crash_kind { CRASH_KILL, CRASH_POWER };
+
+struct plan_crash {
+	enum crash_kind kind;
+	uint64_t at_event;
+	bool inside; /* as soon as the engine calls anybody, from then on */
+	bool dropped;
+};
+
+/* The journal's files. */
+struct plan_store {
+	uint64_t latency_ns;
+	uint64_t spread_ns;
+	unsigned at_once;
+	struct rng rng;
+};
+
 /* How the simulation brings it to an end, if nothing else did. */
 enum ending { END_COMPLETE, END_CANCEL, END_CLOSE, ENDINGS };
 
@@ -112,12 +137,19 @@ struct plan {
 	unsigned faults;
 	struct plan_command command[PLAN_COMMANDS];
 	unsigned commands;
+	bool journal;
+	bool durable; /* the host has no flush */
+	uint32_t live_entries;
+	uint32_t log_bytes;
+	struct plan_store store;
+	struct plan_crash crash[PLAN_CRASHES];
+	unsigned crashes;
 	struct rng rng; /* of initial contents */
 };
 
 void plan_make(struct plan *p, uint64_t seed);
 
-/* The items, in one row: requests, faults, commands. */
+/* The items, in one row: requests, faults, commands, crashes. */
 unsigned plan_items(const struct plan *p);
 bool *plan_dropped(struct plan *p, unsigned item);
 
@@ -125,6 +157,7 @@ bool *plan_dropped(struct plan *p, unsigned item);
 bool plan_faultless(const struct plan *p);
 bool plan_stalls(const struct plan *p);
 bool plan_fills_up(const struct plan *p);
+bool plan_crashes(const struct plan *p);
 bool plan_has(const struct plan *p, enum command command);
 
 void plan_print(const struct plan *p);

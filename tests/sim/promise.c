@@ -25,6 +25,8 @@ static struct {
 	uint64_t owed;	  /* since then, an error: of a flush that lost the only copy */
 	uint64_t flushed; /* when the last flush that went well was issued */
 
+	bool writing[PLAN_SECTORS]; /* when it crashed */
+
 	uint64_t rate;
 	uint64_t rate_ns;    /* when it was set */
 	uint64_t rate_bytes; /* copied since */
@@ -137,7 +139,8 @@ check_copier_write(const struct op *op)
 	if (op->disk->side != DST)
 		world_fail("the copier writes the source, and nobody cancelled");
 	for (uint64_t s = io->sector; s < io->sector + io->count; s++) {
-		if (promise.copied[s] && world.plan.strategy != STRATEGY_DBT)
+		if (promise.copied[s] && world.plan.strategy != STRATEGY_DBT &&
+		    !world.plan.journal)
 			world_fail("sector %" PRIu64 " is copied twice", s);
 		if (promise.guest_wrote[s] && world.plan.strategy == STRATEGY_LR)
 			world_fail("lr: sector %" PRIu64 " is copied, and the guest wrote it",
@@ -282,6 +285,26 @@ promise_lost(enum side side, uint64_t sector, uint64_t old_tag)
 	history_revive(sector, old_tag);
 }
 
+/*
+ * The only copy is not stable, and a flush has said so; or either copy, where both
+ * sides have failed flushes.
+ */
+void
+promise_may_lose(enum side failed, uint64_t sector)
+{
+	uint64_t run;
+	side_mask sides = validity_get(world.map, sector, 1, &run);
+	bool both = promise.flush_failed[SRC] && promise.flush_failed[DST];
+
+	for (enum side side = SRC; side < SIDES; side++) {
+		const struct sim_disk *d = &world.disk[side];
+
+		if (d->tag[sector] != d->stable[sector] &&
+		    (both || (side == failed && sides == side_bit(side))))
+			history_revive(sector, d->stable[sector]);
+	}
+}
+
 /* --- what the guest is told -------------------------------------------------- */
 
 static bool
@@ -356,12 +379,74 @@ check_flushed(struct request *q)
 	}
 }
 
+/*
+ * What the journal's file calls valid holds, stably, what was acknowledged by then:
+ * on all sides that it names, for who reads it may choose.
+ */
+static void
+check_persisted(uint64_t since)
+{
+	struct validity *map;
+	uint64_t run;
+
+	if (!world.plan.journal || world.ended)
+		return;
+	map = journal_stable_map();
+	for (uint64_t s = 0; s < world.plan.sectors; s++) {
+		side_mask sides = validity_get(map, s, 1, &run);
+
+		for (enum side side = SRC; side < SIDES; side++)
+			if ((sides & side_bit(side)) &&
+			    !history_allows(s, world.disk[side].stable[s], since))
+				world_fail("sector %" PRIu64
+					   " is to be stable, and by the journal it is on %u, "
+					   "where it is not (%u by the map)",
+					   s, sides, validity_get(world.map, s, 1, &run));
+	}
+	validity_destroy(map);
+}
+
+/* A sector is on that disk, and power may fail: it has this value in any case. */
+static bool
+is_certain(enum side side, uint64_t sector, uint64_t tag)
+{
+	const struct sim_disk *d = &world.disk[side];
+
+	return d->stable[sector] == tag && d->answered[sector] == tag && d->tag[sector] == tag;
+}
+
+/* What the file calls valid on both, and not in doubt, is the same whatever happens now. */
+void
+promise_written(void)
+{
+	struct validity *map;
+	uint64_t run;
+
+	if (!world.plan.journal || world.ended)
+		return;
+	map = journal_stable_map();
+	for (uint64_t s = 0; s < world.plan.sectors; s += run) {
+		if (validity_get(map, s, world.plan.sectors, &run) != BOTH)
+			continue;
+		for (uint64_t i = s; i < s + run; i++)
+			if (!is_certain(SRC, i, world.disk[DST].stable[i]) ||
+			    !is_certain(DST, i, world.disk[SRC].stable[i]))
+				world_fail("the journal says that sector %" PRIu64
+					   " is valid on both, and it may differ (%u by the "
+					   "map)",
+					   i, validity_get(world.map, i, 1, &run));
+	}
+	validity_destroy(map);
+}
+
 void
 promise_answer(struct request *q, int err)
 {
 	if (err) {
 		check_error(q, err);
 	} else if (q->g.op == DISK_FLUSH) {
+		promise_written();
+		check_persisted(q->issued);
 		if (promise.owed && q->issued > promise.owed)
 			world_fail("a flush returns well, and an earlier one had lost the only "
 				   "copy of something");
@@ -428,7 +513,8 @@ promise_event(void)
 	if (promise.paused && !world.disk[SRC].inflight_by[WHO_COPIER] &&
 	    !world.disk[DST].inflight_by[WHO_COPIER] && !world.m.copier.active)
 		promise.copier_rested = true;
-	if (promise.plain && going_forward() && claim()->stays_copied &&
+	/* A copier that the journal stops leaves chunks copied in part. */
+	if (promise.plain && going_forward() && claim()->stays_copied && !world.plan.journal &&
 	    lacking > promise.lacking)
 		world_fail("%s: the destination lacks more than before", claim()->name);
 	promise.lacking = lacking;
@@ -479,7 +565,7 @@ promise_end(enum migration_state state)
 	uint64_t now = history_now();
 
 	check_state(state);
-	if (state == MIGRATION_COMPLETED)
+	if (state == MIGRATION_COMPLETED || world.plan.durable)
 		promise.flushed = now;
 	for (uint64_t s = 0; s < world.plan.sectors; s++) {
 		history_read(s, d->tag[s], now);
@@ -520,6 +606,67 @@ source_serves(const struct plan *p)
 		    p->command[i].argument < STRATEGY_AIO)
 			return false;
 	return true;
+}
+
+/* --- crashes ----------------------------------------------------------------- */
+
+void
+promise_crash(enum crash_kind kind)
+{
+	/* Who was to be told forgets it. */
+	promise.owed = 0;
+	memset(promise.writing, 0, sizeof(promise.writing));
+	for (enum side side = SRC; side < SIDES; side++) {
+		const struct op *op;
+
+		list_for_each_entry(op, &world.disk[side].inflight, link)
+			for (uint32_t i = 0; i < op->io->count && is_write(op->io); i++)
+				promise.writing[op->io->sector + i] = true;
+	}
+	if (kind == CRASH_KILL)
+		return;
+	history_power(world.plan.durable && !world.ended ? history_now() : promise.flushed,
+		      promise.flushed);
+}
+
+void
+promise_survives(const struct validity *was, const struct validity *is)
+{
+	uint64_t run;
+
+	for (uint64_t s = 0; s < world.plan.sectors; s++) {
+		side_mask before = validity_get(was, s, 1, &run);
+		side_mask after = validity_get(is, s, 1, &run);
+
+		if (!promise.writing[s] && (after & (side_mask)~before))
+			world_fail("a killed process leaves sector %" PRIu64
+				   " valid on %u, and it was on %u",
+				   s, after, before);
+	}
+}
+
+/* All that is called valid is right, and will stay so. */
+void
+promise_recovered(const struct validity *map)
+{
+	for (uint64_t s = 0, run; s < world.plan.sectors; s++) {
+		side_mask sides = validity_get(map, s, 1, &run);
+
+		for (enum side side = SRC; side < SIDES; side++)
+			if (sides & side_bit(side))
+				history_read(s, world.disk[side].tag[s], history_now());
+	}
+}
+
+void
+promise_reopen(const struct migration_config *config)
+{
+	promise.plain = false;
+	promise.state = config->state;
+	promise.paused = config->paused;
+	promise.copier_rested = false;
+	promise.pending = 0;
+	rate_begin(config->rate);
 }
 
 void

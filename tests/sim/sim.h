@@ -12,8 +12,11 @@
 #ifndef SIM_H
 #define SIM_H
 
+#include <setjmp.h>
+
 #include "plan.h"
 
+#define RECENT	       4
 #define EXIT_VIOLATION 3
 
 /* --- tags -------------------------------------------------------------------- */
@@ -57,10 +60,13 @@ struct sim_disk {
 	uint64_t tag[PLAN_SECTORS + 64];
 	uint64_t answered[PLAN_SECTORS + 64]; /* as of the last answer to a write */
 	uint64_t stable[PLAN_SECTORS + 64];   /* survives a power failure */
-	uint32_t matched[PLAN_FAULTS];	      /* requests that matched each fault */
-	uint64_t bytes[3][2];		      /* by who; read, written */
-	bool failed_op[5];		      /* ever, by op */
-	struct list_head inflight;	      /* of struct op */
+	/* Some of the values since that, in turn; which a power failure may leave. */
+	uint64_t recent[PLAN_SECTORS + 64][RECENT];
+	uint32_t recents[PLAN_SECTORS + 64]; /* so many have there been */
+	uint32_t matched[PLAN_FAULTS];	     /* requests that matched each fault */
+	uint64_t bytes[3][2];		     /* by who; read, written */
+	bool failed_op[5];		     /* ever, by op */
+	struct list_head inflight;	     /* of struct op */
 	unsigned inflight_by[3];
 };
 
@@ -88,6 +94,8 @@ struct op {
 void disk_init(enum side side);
 /* From now on nothing fails; requests that were stuck are answered with an error. */
 void disk_heal(void);
+/* What it had been asked has happened now, or in part, or never will. */
+void disk_crash(enum side side, enum crash_kind kind);
 
 /* --- the guest (guest.c) ----------------------------------------------------- */
 
@@ -111,6 +119,8 @@ bool guest_is_endless(void);
 uint64_t guest_issued(void);
 /* Then reads the whole disk. */
 void guest_read_all(void);
+/* What it had asked is not answered any more. */
+void guest_crash(enum crash_kind kind);
 /* All that it was told to issue has been answered. */
 bool guest_done(void);
 bool guest_owns(const void *buf);
@@ -135,6 +145,11 @@ bool history_writing(uint64_t sector);
 bool history_ended(uint64_t sector, uint64_t tag);
 /* The sector may have its old value again: a disk lost the only copy, and said so. */
 void history_revive(uint64_t sector, uint64_t tag);
+/*
+ * What was acknowledged since flushed may be lost; but not what a sector was read as
+ * before seen, or since the last failure, and has not been written since.
+ */
+void history_power(uint64_t flushed, uint64_t seen);
 /* The whole history is that of an atomic register. */
 void history_check_linear(void);
 
@@ -145,6 +160,7 @@ void promise_submit(const struct op *op);
 void promise_done(const struct op *op);
 void promise_command(enum command command, uint64_t argument);
 void promise_lost(enum side side, uint64_t sector, uint64_t old_tag);
+void promise_may_lose(enum side failed, uint64_t sector);
 void promise_flush_sees(struct request *q);
 void promise_answer(struct request *q, int err);
 void promise_event(void); /* after every event */
@@ -163,6 +179,30 @@ void wait_submit(const struct op *op);
 void wait_done(const struct op *op);
 void wait_ends(const struct request *q, int err);
 void wait_event(void); /* after every event */
+
+/* The journal's file has changed, or somebody relies upon it. */
+void promise_written(void);
+void promise_crash(enum crash_kind kind);
+/* With the live changes the map is what it was, or less where that said both. */
+void promise_survives(const struct validity *was, const struct validity *is);
+/* The map of what the crash has left; and the next life begins, with that. */
+void promise_recovered(const struct validity *map);
+void promise_reopen(const struct migration_config *config);
+
+/* --- the journal (journal.c) -------------------------------------------------- */
+
+void journal_begin(const struct validity *map);
+void journal_free(void);
+struct journal *journal_make(void);
+void journal_crash(enum crash_kind kind);
+/*
+ * What the file and the live changes say: the map, and the state of the migration.
+ * True if the live changes were there.
+ */
+bool journal_reopen(struct migration_config *config);
+/* What the file alone says. */
+struct validity *journal_stable_map(void);
+void journal_check_damage(void);
 
 /* --- the world --------------------------------------------------------------- */
 
@@ -188,6 +228,12 @@ struct world {
 	enum phase phase;
 	bool healed;
 	bool ended;
+	bool gone; /* after a crash one side alone is left */
+	bool may_crash;
+	bool crashing;	/* as soon as the engine calls anybody */
+	unsigned crash; /* the plan's next one */
+	jmp_buf crashed;
+	uint64_t store_writes;
 	bool trace;
 };
 
@@ -198,6 +244,8 @@ extern const char *volatile *world_verdict;
 /* Runs the world's plan to its end. Returns only if nothing was wrong. */
 void world_run(void);
 
+/* The engine has called somebody: that may have been its last deed. */
+void world_may_crash(void);
 void world_at(uint64_t ns, event_fn *fn, void *arg, uint64_t n);
 __attribute__((noreturn, format(printf, 1, 2))) void world_fail(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void world_log(const char *format, ...);

@@ -170,7 +170,9 @@ part_submitted(const struct op *op)
 		p++;
 	if (p == last)
 		return; /* it has waited already, and is asked for again */
-	if (!wait.fills_up && waits_its_turn(p))
+	/* A write held for a stalled side is passed by one that the map sends elsewhere. */
+	if (!wait.fills_up && !(world.plan.journal && plan_stalls(&world.plan)) &&
+	    waits_its_turn(p))
 		world_fail("a write passes an earlier one of the same sectors");
 	p->sector += op->io->count;
 	if (p->sector == p->end)
@@ -340,7 +342,8 @@ void
 wait_init(void)
 {
 	memset(&wait, 0, sizeof(wait));
-	wait.stalls = plan_stalls(&world.plan);
+	/* Nor is it known what a journal that fails holds up. */
+	wait.stalls = plan_stalls(&world.plan) || world.plan.journal;
 	wait.faultless = plan_faultless(&world.plan);
 	wait.fills_up = plan_fills_up(&world.plan);
 	if (world.plan.endless)

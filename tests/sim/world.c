@@ -156,14 +156,18 @@ resume_until_over(void)
 	}
 }
 
+static bool ticks; /* another one is in the queue */
+
 static void
 second_event(void *arg, uint64_t n)
 {
+	ticks = false;
 	if (world.phase == PHASE_OVER)
 		return;
 	migration_tick(&world.m);
 	if (world.healed && world.phase < PHASE_CLOSE)
 		resume_until_over();
+	ticks = true;
 	world_at(world.now_ns + SECOND, second_event, NULL, 0);
 }
 
@@ -257,19 +261,20 @@ make_contents(struct rng *r)
 	}
 }
 
-static void
-world_begin(void)
+static struct migration_config
+plan_config(void)
 {
 	const struct plan *p = &world.plan;
-	struct rng r = p->rng;
-	struct migration_config config = {
+
+	return (struct migration_config){
 		.disk = { &world.disk[SRC].disk, &world.disk[DST].disk },
+		.writes_are_durable = p->durable,
 		.strategy = p->strategy,
 		.state = p->state,
 		.chunk = p->chunk,
 		.threshold = p->threshold,
 		.depth = p->depth,
-		.rate = p->rate,
+		.rate = world.healed ? 0 : p->rate,
 		.align = p->align,
 		.auto_complete = p->auto_complete,
 		.paused = p->paused,
@@ -278,12 +283,23 @@ world_begin(void)
 		.wake_at = host_wake_at,
 		.ended = host_ended,
 	};
+}
+
+static void
+world_begin(void)
+{
+	const struct plan *p = &world.plan;
+	struct rng r = p->rng;
+	struct migration_config config;
 
 	queue.count = queue.order = 0;
 	world.now_ns = world.events = 0;
 	world.phase = PHASE_LOAD;
-	world.healed = world.ended = false;
+	world.healed = world.ended = world.gone = world.crashing = world.may_crash = false;
+	world.crash = 0;
+	world.store_writes = 0;
 	phase_ns = 0;
+	config = plan_config();
 	config.map = world.map = validity_create(p->sectors, SRC_BIT);
 	if (!world.map)
 		abort();
@@ -292,10 +308,15 @@ world_begin(void)
 	disk_init(DST);
 	make_contents(&r);
 	guest_init();
+	if (p->journal) {
+		journal_begin(world.map);
+		config.journal = journal_make();
+	}
 	if (migration_init(&world.m, &config))
 		abort();
 	promise_init();
 	wait_init();
+	ticks = true;
 	world_at(SECOND, second_event, NULL, 0);
 	migration_start(&world.m);
 	guest_start(false);
@@ -379,25 +400,111 @@ waiting_for(void)
 			    : "a request of the guest is never answered";
 }
 
+/* --- crashes ----------------------------------------------------------------- */
+
+void
+world_may_crash(void)
+{
+	if (world.crashing && world.may_crash)
+		longjmp(world.crashed, 1);
+}
+
+static void
+crash(enum crash_kind kind)
+{
+	struct migration_config config = plan_config();
+
+	trace("--- %s", kind == CRASH_POWER ? "power fails" : "the process is killed");
+	world.crashing = false;
+	promise_crash(kind);
+	for (enum side s = SRC; s < SIDES; s++)
+		disk_crash(s, kind);
+	journal_crash(kind);
+	guest_crash(kind);
+	journal_check_damage();
+	if (journal_reopen(&config) && !world.ended)
+		promise_survives(world.map, config.map);
+	world.map = config.map;
+	if (config.state == MIGRATION_COMPLETED || config.state == MIGRATION_CANCELLED) {
+		trace("it had ended: %s", migration_state_name(config.state));
+		validity_set(world.map, 0, world.plan.sectors,
+			     config.state == MIGRATION_COMPLETED ? DST_BIT : SRC_BIT);
+		promise_recovered(world.map);
+		validity_destroy(world.map);
+		world.gone = true;
+		world.phase = PHASE_OVER;
+		return;
+	}
+	if (world.ended)
+		world_fail("it had ended, and the journal says %s",
+			   migration_state_name(config.state));
+	promise_recovered(world.map);
+	if (config.state != MIGRATION_ROLLING_BACK)
+		config.state = MIGRATION_COPYING;
+	config.pristine = false;
+	config.stable = kind == CRASH_POWER;
+	config.journal = journal_make();
+	promise_reopen(&config);
+	if (migration_init(&world.m, &config))
+		abort();
+	migration_start(&world.m);
+	if (!ticks) {
+		ticks = true;
+		world_at(world.now_ns + SECOND, second_event, NULL, 0);
+	}
+	if (world.phase == PHASE_END && world.plan.ending == END_CLOSE)
+		migration_stop(&world.m);
+}
+
+static void
+crash_if_due(void)
+{
+	const struct plan *p = &world.plan;
+
+	while (world.crash < p->crashes && world.phase < PHASE_CLOSE) {
+		const struct plan_crash *c = &p->crash[world.crash];
+
+		if (c->at_event > world.events)
+			return;
+		if (!c->dropped) {
+			if (c->inside) {
+				world.crashing = true;
+				return;
+			}
+			crash(c->kind);
+		}
+		world.crash++;
+	}
+}
+
 void
 world_run(void)
 {
-	unsigned still = 0;
+	volatile unsigned still = 0;
 
 	world_begin();
+	if (setjmp(world.crashed)) {
+		world.may_crash = false;
+		crash(world.plan.crash[world.crash++].kind);
+	}
 	while (world.phase != PHASE_OVER) {
+		crash_if_due();
+		if (world.phase == PHASE_OVER)
+			break;
 		if (!queue.count)
 			abort();
 		struct event event = event_take();
 
 		if (event.ns > world.now_ns)
 			still = 0;
-		else if (++still > STILL_EVENTS)
+		else if ((still = still + 1) > STILL_EVENTS)
 			world_fail("it spins");
 		world.now_ns = event.ns;
 		world.events++;
+		world.may_crash = true;
 		event.fn(event.arg, event.n);
 		operator_act();
+		world.may_crash = false;
 		promise_event();
 		wait_event();
 		while (world.phase != PHASE_OVER && phase_over())
@@ -407,12 +514,15 @@ world_run(void)
 				   migration_state_name(world.m.state));
 	}
 	history_check_linear();
-	promise_close();
+	if (!world.gone)
+		promise_close();
 	/* What is left in the queue concerns nobody any more, but returns its memory. */
 	while (queue.count) {
 		struct event event = event_take();
 
 		event.fn(event.arg, event.n);
 	}
-	migration_release(&world.m);
+	if (!world.gone)
+		migration_release(&world.m);
+	journal_free();
 }

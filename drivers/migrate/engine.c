@@ -61,9 +61,10 @@ struct flush {
 	struct side_io sio[SIDES];
 
 	/* For the journal. */
-	uint64_t position;     /* of the changes that it covers */
-	uint64_t wrote[SIDES]; /* what each side had been written then */
-	uint64_t asked[SIDES]; /* ... when it was asked */
+	uint64_t position;	/* of the changes that it covers */
+	uint64_t wrote[SIDES];	/* what each side had been written then */
+	uint64_t asked[SIDES];	/* ... when it was asked */
+	uint64_t errors[SIDES]; /* flushes of the side that had failed then */
 	struct journal_wait wait;
 };
 
@@ -1008,6 +1009,7 @@ flush_submit(struct flush *f, side_mask sides)
 		if (sides & side_bit(s)) {
 			f->seq[s] = e->seq;
 			f->asked[s] = e->side[s].wrote;
+			f->errors[s] = e->side[s].flush_errors;
 			f->sio[s].io.op = DISK_FLUSH;
 			engine_submit(e, s, &f->sio[s]);
 		}
@@ -1097,6 +1099,12 @@ flush_done(struct side_io *sio, int err)
 	struct engine *e = f->engine;
 	side_mask bit = side_bit(side);
 
+	/*
+	 * Another flush has failed meanwhile: what this one was to cover may be lost. Who
+	 * flushes one side looks at the map again.
+	 */
+	if (!err && f->kind != FLUSH_SIDE && f->errors[side] != e->side[side].flush_errors)
+		err = -EIO;
 	if (!err) {
 		if (f->seq[side] > e->side[side].flushed_seq)
 			e->side[side].flushed_seq = f->seq[side];

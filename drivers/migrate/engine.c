@@ -1099,18 +1099,19 @@ flush_done(struct side_io *sio, int err)
 	struct engine *e = f->engine;
 	side_mask bit = side_bit(side);
 
-	/*
-	 * Another flush has failed meanwhile: what this one was to cover may be lost. Who
-	 * flushes one side looks at the map again.
-	 */
-	if (!err && f->kind != FLUSH_SIDE && f->errors[side] != e->side[side].flush_errors)
-		err = -EIO;
-	if (!err) {
+	/* Another flush has failed meanwhile: what this one was to cover may be lost. */
+	if (!err && f->errors[side] != e->side[side].flush_errors) {
+		if (f->kind == FLUSH_SIDE)
+			f->err = f->err ? f->err : -EAGAIN;
+		else
+			err = -EIO;
+	}
+	if (!err && f->err != -EAGAIN) {
 		if (f->seq[side] > e->side[side].flushed_seq)
 			e->side[side].flushed_seq = f->seq[side];
 		if (f->asked[side] > e->side[side].stable)
 			e->side[side].stable = f->asked[side];
-	} else {
+	} else if (err) {
 		if (alone_unflushed(e, side))
 			e->flush_err = err;
 		if (alone_unflushed(e, side) || (f->needed & bit))

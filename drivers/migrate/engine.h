@@ -244,6 +244,8 @@ void engine_submit(struct engine *e, enum side side, struct side_io *sio);
 /*
  * Makes everything that has been written to side stable, and calls done. If the
  * flush fails, nothing that both sides hold is trusted on this one any more.
+ * -EAGAIN: another flush of the side has failed meanwhile, and what it lost may be
+ * lacking, or have been written again since: look at the map, and flush again.
  */
 void engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err),
 		       void *ctx);

@@ -209,6 +209,8 @@ completion_flushed(void *ctx, int err)
 	m->flushing = false;
 	if (m->flush_ignored) {
 		m->flush_ignored = false;
+	} else if (err == -EAGAIN) {
+		/* The pump looks at what is left to copy now, and flushes again. */
 	} else if (!err && m->state != MIGRATION_COMPLETING) {
 		m->flushed_ahead = true;
 	} else if (err) {
@@ -219,7 +221,6 @@ completion_flushed(void *ctx, int err)
 		m->copier.error = err;
 		give_up_completion(m, err);
 	} else if (!lacking(m, DST)) {
-		/* Else another flush has failed meanwhile: the copier goes on. */
 		m->held_ns = m->now_ns(m->ctx) - m->hold_began_ns;
 		record_outcome(m);
 	}
@@ -256,8 +257,9 @@ rollback_flushed(void *ctx, int err)
 	struct migration *m = ctx;
 
 	m->source_flushing = false;
-	if (m->stopping)
-		return;
+	if (m->stopping || err == -EAGAIN)
+		return; /* to the pump, which flushes again what is left after another's failure
+			 */
 	if (err) {
 		m->copier.stop = COPIER_WRITE_ERRORS;
 		m->copier.error = m->error = err;

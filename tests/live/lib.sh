@@ -254,6 +254,7 @@ goes_on() { # UPS: before
 }
 
 survivor_end() { # FILE: that holds the disk now
+	goes_on 0 || return 1 # it may not even have begun
 	kill -TERM "$guest"
 	wait "$guest" || { cat survivor.err; return 1; }
 	tap destroy -p "$pid" -m "$minor" && cmp pristine "$1"

@@ -279,7 +279,7 @@ promise_lost(enum side side, uint64_t sector, uint64_t old_tag)
 	if (validity_get(world.map, sector, 1, &run) == side_bit(side) ||
 	    promise.flush_failed[side_other(side)] == 1 + world.events)
 		promise.owed = other ? 0 : history_now();
-	else if (!other || (world.m.strategy != STRATEGY_AIO &&
+	else if (!other || (world.m.engine.row->ack != ACK_FIRST &&
 			    !history_ended(sector, world.disk[side].tag[sector])))
 		return; /* a guest that has no answer yet can be told */
 	history_revive(sector, old_tag);

@@ -87,12 +87,13 @@ $(UNIT): $(BUILD)/tests/unit/%.t: $(BUILD)/obj/tests/unit/test-%.o \
 	$(link_test)
 
 # tests/live/x.c, tests/bench/x.c: what the scripts there run.
-TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out tests/live/block-%.c tests/live/faulty-%.c, \
-	  $(wildcard tests/live/*.c tests/bench/*.c)))
+# What is linked into the tapdisk of the tests instead: drivers, and what they are made of.
+TEST_DRIVERS := $(wildcard tests/live/block-*.c tests/live/faulty-*.c tests/bench/block-*.c tests/bench/disk-*.c)
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out $(TEST_DRIVERS),$(wildcard tests/live/*.c tests/bench/*.c)))
 $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $$(call links,%.c) $(BUILD)/libmigrate.a
 	$(link_test)
 
-# tests/live/block-x.c: drivers that only the tapdisk of the live tests has.
+# block-x.c there: drivers that only the tapdisk of the tests has.
 $(BUILD)/obj/tests/tapdisk-disktype.o: drivers/tapdisk-disktype.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -DTAPDISK_TEST_DRIVERS -c -o $@ $<
@@ -105,7 +106,7 @@ $(FAULTY:%.o=$(BUILD)/obj/tests/%.o): $(BUILD)/obj/tests/%.o: drivers/%.c Makefi
 
 $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULTY)),$(TAPDISK_OBJ)) \
 		$(addprefix $(BUILD)/obj/tests/,tapdisk-disktype.o $(FAULTY)) \
-		$(call obj,$(wildcard tests/live/block-*.c tests/live/faulty-*.c)) $(BUILD)/libmigrate.a
+		$(call obj,$(TEST_DRIVERS)) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
 

@@ -10,6 +10,7 @@ DRIVER(tapdisk_aio);
 DRIVER(tapdisk_migrate);
 #ifdef TAPDISK_TEST_DRIVERS
 DRIVER(tapdisk_fault);
+DRIVER(tapdisk_model);
 #endif
 
 #define TYPE(type_name, description) \
@@ -35,6 +36,7 @@ const disk_info_t *const tapdisk_disk_types[DISK_TYPES] = {
 	[DISK_TYPE_MIGRATE] = TYPE("migrate", "disk that moves from one image to another"),
 #ifdef TAPDISK_TEST_DRIVERS
 	[DISK_TYPE_FAULT] = TYPE("fault", "image that fails as a test says"),
+	[DISK_TYPE_MODEL] = TYPE("model", "image as slow as another disk"),
 #endif
 };
 
@@ -43,6 +45,7 @@ const struct tap_disk *const tapdisk_disk_drivers[DISK_TYPES] = {
 	[DISK_TYPE_MIGRATE] = &tapdisk_migrate,
 #ifdef TAPDISK_TEST_DRIVERS
 	[DISK_TYPE_FAULT] = &tapdisk_fault,
+	[DISK_TYPE_MODEL] = &tapdisk_model,
 #endif
 };
 

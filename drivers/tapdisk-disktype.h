@@ -23,7 +23,8 @@
 #define DISK_TYPE_NBD	      15
 #define DISK_TYPE_MIGRATE     17
 #define DISK_TYPE_FAULT	      18 /* for tests only */
-#define DISK_TYPES	      19
+#define DISK_TYPE_MODEL	      19 /* for benchmarks only */
+#define DISK_TYPES	      20
 
 #define DISK_TYPE_NAME_MAX 32 /* bytes, with the terminating zero */
 

@@ -32,7 +32,7 @@ say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: all help deps demo sim sim-coverage check-mutants check check-asan fuzz fuzzers test-programs run-tests \
+.PHONY: all help deps demo sim sim-coverage check-mutants check check-asan check-xen fuzz fuzzers test-programs run-tests \
 	lint lint-format \
 	lint-cppcheck lint-clang lint-shell format bench install clean
 
@@ -167,6 +167,22 @@ sim-coverage: ## show which lines of the engine the simulator does not reach
 	@gcov -n -b $(call coverage,$(ENGINE_OBJ)) | grep -A3 "^File 'drivers/migrate/.*c'"
 	@gcov -t $(call coverage,$(ENGINE_OBJ)) | \
 	  awk -F: '/:Source:/ { file = $$4 } /#####/ && file ~ /migrate.*c$$/ { print file ":" $$2 ":" $$3 }'
+
+# tests/xen: scenarios in a real dom0, in an emulator (tests/xen/lib.sh). Each boots its own.
+XEN_PACKAGES := qemu-system-x86 kmod cpio busybox-static xen-utils-4.17 xenstore-utils libgcc-s1 xz-utils
+$(BUILD)/tests/xen/load: $(call obj,tests/xen/load.c)
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) -static -o $@ $^
+
+check-xen: deps ## boot Xen in an emulator, and test with a guest there (SCENARIOS=... for some)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/xen/load
+	@mkdir -p $(BUILD)/xen
+	@if $(MAKE) --no-print-directory deps PACKAGES="$(XEN_PACKAGES)" >$(BUILD)/xen/packages.log 2>&1 && \
+	  BUILD=$(BUILD) tests/xen/images.sh fetch $(BUILD)/xen >>$(BUILD)/xen/packages.log 2>&1; then \
+	  BUILD=$(BUILD) tests/xen/images.sh make $(BUILD)/xen && \
+	  BUILD=$(abspath $(BUILD)) prove --timer -j$(JOBS) $(PROVE_FLAGS) --exec tests/xen/boot.sh \
+	    $(or $(SCENARIOS),$(wildcard tests/xen/*.t)); \
+	else echo "make check-xen: skipped: a package of the emulator's cannot be had ($(BUILD)/xen/packages.log)"; fi
 
 check-mutants: $(SIM) ## show that the simulator finds each fault of tests/sim/mutants
 	@BUILD=$(abspath $(BUILD)) prove --timer $(PROVE_FLAGS) tests/sim/mutants.t

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+#
+# lib.sh - what scenarios share, which run in a real dom0: guests, and what is left of them
+#
+# A scenario is a file tests/xen/NAME.t. It sources this, and says what it expects as
+# tap.sh has it; boot.sh runs it. It has the machine to itself, which is thrown away.
+# shellcheck disable=SC2016 # what is for the guest is expanded there
+
+BUILD=/usr/sbin
+# shellcheck source-path=SCRIPTDIR/.. source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR/.. source=../tap.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
+unset BLKTAP_RUN_DIR TAPMIGRATE_STATE_DIR # as installed
+PATIENCE=60				  # emulated processors are slow
+
+at_exit() { # of a scenario that failed: what there was to be read
+	local log
+	[ $failures != 0 ] || return
+	for log in /var/log/messages /var/log/xen/*; do
+		[ -s "$log" ] && say "$log:" "$(tail -n 30 "$log" | tr -d '\r' | cut -c1-200 | sed 's/^/#   /')"
+	done
+}
+
+# --- guests ---------------------------------------------------------------------
+
+# create_guest NAME [DISK...]: a running guest, each DISK as in xl.cfg(5). Sets domid.
+# Its config file is $T/NAME.cfg.
+create_guest() {
+	local disk disks=
+	for disk in "${@:2}"; do
+		disks+="'$disk', "
+	done
+	cat >"$T/$1.cfg" <<-END
+		name = "$1"
+		type = "pv"
+		kernel = "/boot/vmlinux"
+		ramdisk = "/boot/guest.gz"
+		extra = "console=hvc0 quiet"
+		memory = 128
+		vcpus = 1
+		on_poweroff = "destroy"
+		disk = [$disks]
+	END
+	xl create -q "$T/$1.cfg" && guest_is_up "$1"
+}
+
+# Sets domid; a guest that was rebooted or created again has a new one.
+guest_is_up() { # NAME
+	domid=$(xl domid "$1") && wait_for xenstore-exists "/local/domain/$domid/data/ready"
+}
+
+guest() { # COMMAND: of sh, in the guest that domid names. Its output (1500 bytes), its status.
+	local data=/local/domain/$domid/data
+	xenstore-rm "$data/status" 2>/dev/null
+	xenstore-write "$data/order" "$1"
+	wait_for xenstore-exists "$data/status" || return
+	xenstore-read "$data/said"
+	return "$(xenstore-read "$data/status")"
+}
+
+# --- a guest's load (load.c), on an ext4 that it has on /mnt ------------------------
+
+load_start() { # MIB SEED: of a file on that
+	guest "load /mnt/load $1 $2 >/tmp/load.said 2>&1 & echo \$! >/tmp/load.pid"
+}
+
+load_rounds() { # whole rounds so far
+	guest 'wc -c </mnt/load.rounds'
+}
+
+load_reached() { # ROUNDS; or something has gone wrong
+	[ "$(load_rounds)" -ge "$1" ] || ! guest '[ ! -s /tmp/load.said ]'
+}
+
+load_goes_on() { # ROUNDS: waits for that many more
+	wait_for load_reached $(($(load_rounds) + $1)) && guest '[ ! -s /tmp/load.said ]'
+}
+
+load_stop() { # it has seen no error and no wrong data
+	guest 'kill -TERM $(cat /tmp/load.pid); while kill -0 $(cat /tmp/load.pid) 2>/dev/null; do sleep 0.2; done
+		cat /tmp/load.said; [ ! -s /tmp/load.said ]'
+}
+
+# Nothing that the guest's kernel has said is about a disk in trouble.
+no_io_errors() {
+	! guest "dmesg | grep -E 'I/O error|EXT4-fs (error|warning)|JBD2: .*rror|blkfront: .*fail'"
+}

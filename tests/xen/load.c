@@ -44,8 +44,7 @@ stop(int sig)
 	stopped = 1;
 }
 
-static void __attribute__((noreturn, format(printf, 1, 2)))
-die(const char *format, ...)
+static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
 {
 	va_list args;
 

@@ -4,10 +4,10 @@
 # lib.sh - what the live tests share: a guest, and faults
 
 TAPDISK=$(realpath "${BUILD:-build}")/tests/tapdisk # has the drivers made for tests
-# shellcheck source-path=SCRIPTDIR/.. source=../lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 # shellcheck source-path=SCRIPTDIR/.. source=../tap.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
+# shellcheck source-path=SCRIPTDIR/.. source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 SEED=${SEED:-$((RANDOM * 32768 + RANDOM))}
 echo "# SEED=$SEED"

@@ -8,10 +8,10 @@
 # shellcheck disable=SC2016 # what is for the guest is expanded there
 
 BUILD=/usr/sbin
-# shellcheck source-path=SCRIPTDIR/.. source=../lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 # shellcheck source-path=SCRIPTDIR/.. source=../tap.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
+# shellcheck source-path=SCRIPTDIR/.. source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 unset BLKTAP_RUN_DIR TAPMIGRATE_STATE_DIR # as installed
 PATIENCE=60				  # emulated processors are slow
 

@@ -47,7 +47,8 @@ ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
 TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
-SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-live.c drivers/migrate-file.c $(wildcard drivers/image-*.c))
+SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-live.c \
+	  drivers/migrate-recover.c drivers/migrate-file.c $(wildcard drivers/image-*.c))
 # Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one.
 XEN_LIBS := $(shell pkg-config --silence-errors --libs xengnttab xenevtchn)
 TAPDISK_LIBS := -laio -ljansson -lpthread $(XEN_LIBS)

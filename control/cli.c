@@ -227,7 +227,7 @@ list_commands(FILE *to, const char *program, const struct cli_command *commands)
 {
 	fprintf(to, "usage: %s COMMAND [OPTIONS]\n\n", program);
 	for (; commands->name; commands++)
-		fprintf(to, "  %-10s %s\n", commands->name, commands->help);
+		fprintf(to, "  %-11s %s\n", commands->name, commands->help);
 	fprintf(to, "\n%s COMMAND --help tells more.\n", program);
 }
 

@@ -15,6 +15,7 @@ int migrate_cli_cancel(int argc, char **argv);
 int migrate_cli_list(int argc, char **argv);
 int migrate_cli_inspect(int argc, char **argv);
 int migrate_cli_check(int argc, char **argv);
+int migrate_cli_accept_loss(int argc, char **argv);
 int migrate_cli_mark(int argc, char **argv);
 int migrate_cli_unmark(int argc, char **argv);
 

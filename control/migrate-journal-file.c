@@ -9,15 +9,13 @@
 #include "libtapctl.h"
 #include "migrate-file.h"
 #include "migrate-journal-file.h"
-#include "migrate-journal.h"
-#include "migrate-live.h"
 
 #define WHY_BYTES 256
 
 const char *
 migrate_journal_text(const struct migrate_journal_file *f, const char *key)
 {
-	const char *text = json_string_value(json_object_get(f->settings, key));
+	const char *text = json_string_value(json_object_get(f->recovery.settings, key));
 
 	return text ? text : "";
 }
@@ -69,25 +67,13 @@ run_dir(void)
 static int
 parse(struct migrate_journal_file *f, const char *path)
 {
-	char why[WHY_BYTES], uuid[MIGRATE_UUID_SIZE];
-	struct migrate_live *live;
-	int err;
+	char why[WHY_BYTES];
+	int err = recovery_read(&f->recovery, f->bytes, f->len, run_dir(), why, sizeof(why));
 
-	err = journal_read(f->bytes, f->len, NULL, &f->contents, NULL, why, sizeof(why));
-	if (err)
-		return tap_ctl_fail(err, "%s: %s%s", path, why, advice(err));
-	migrate_uuid_text(f->contents.uuid, uuid);
-	err = migrate_live_open(&live, run_dir(), uuid, why, sizeof(why));
-	if (err)
-		return tap_ctl_fail(err, "%s: %s", path, why);
-	err = journal_read(f->bytes, f->len, migrate_live_old(live), &f->contents, &f->map, why,
-			   sizeof(why));
-	migrate_live_close(live, false);
 	if (err)
 		return tap_ctl_fail(err, "%s: %s%s", path, why, advice(err));
 	journal_read_intents(f->bytes, f->len, count_trusted, f);
-	err = migrate_journal_settings(&f->contents, &f->settings, why, sizeof(why));
-	return err ? tap_ctl_fail(err, "%s: %s", path, why) : 0;
+	return 0;
 }
 
 int
@@ -111,9 +97,7 @@ migrate_journal_file_read(struct migrate_journal_file *f, const char *path)
 void
 migrate_journal_file_free(struct migrate_journal_file *f)
 {
-	if (f->map)
-		validity_destroy(f->map);
-	json_decref(f->settings);
+	recovery_free(&f->recovery);
 	free(f->bytes);
 	*f = (struct migrate_journal_file){ 0 };
 }

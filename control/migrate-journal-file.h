@@ -12,14 +12,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "migrate/journal-file.h"
+#include "migrate-recover.h"
 
 struct migrate_journal_file {
 	void *bytes;
 	size_t len;
-	struct journal_contents contents;
-	struct validity *map; /* as it will be when it is opened: nothing is in doubt */
-	json_t *settings;
+	/* The map is as it will be when it is opened: nothing is in doubt. */
+	struct recovery recovery;
 	uint64_t trusted[SIDES]; /* regions in doubt, by the side that is trusted */
 };
 

@@ -65,7 +65,7 @@ check_image(struct check *c, enum side side)
 		return;
 	}
 	size = lseek(fd, 0, SEEK_END);
-	if (size < 0 || (uint64_t)size / SECTOR_BYTES < c->f.contents.sectors)
+	if (size < 0 || (uint64_t)size / SECTOR_BYTES < c->f.recovery.contents.sectors)
 		complain(c, "the %s %s is smaller than the migration's disk", side_names[side],
 			 path);
 	if (*recorded && !image_identity(fd, identity, sizeof(identity)) &&
@@ -145,13 +145,13 @@ show_progress(const struct check *c)
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\rcompared %" PRIu64 " of %" PRIu64 " MiB ",
 			c->compared * SECTOR_BYTES >> 20,
-			validity_count(c->f.map, BOTH) * SECTOR_BYTES >> 20);
+			validity_count(c->f.recovery.map, BOTH) * SECTOR_BYTES >> 20);
 }
 
 static int
 compare(struct check *c)
 {
-	uint64_t sectors = c->f.contents.sectors, run;
+	uint64_t sectors = c->f.recovery.contents.sectors, run;
 	int err = 0;
 
 	for (enum side side = SRC; side < SIDES; side++) {
@@ -162,7 +162,7 @@ compare(struct check *c)
 	for (uint64_t s = 0; !err && s < sectors; s += run) {
 		uint64_t left = sectors - s;
 
-		if (validity_get(c->f.map, s, left, &run) != BOTH)
+		if (validity_get(c->f.recovery.map, s, left, &run) != BOTH)
 			continue;
 		run = run < PIECE_BYTES / SECTOR_BYTES ? run : PIECE_BYTES / SECTOR_BYTES;
 		err = compare_piece(c, s, run);
@@ -188,6 +188,19 @@ check_at_rest(const struct check *c)
 			    c->path, holder);
 }
 
+/* Those of a journal that is open may have been replaced while we looked. */
+static void
+check_live(struct check *c)
+{
+	char holder[IMAGE_HOLDER_SIZE], why[512];
+
+	if (c->f.recovery.live != RECOVERY_LIVE_MISSING ||
+	    migrate_journal_is_open(c->path, holder, sizeof(holder)))
+		return;
+	recovery_missing(&c->f.recovery, why, sizeof(why));
+	complain(c, "%s", why);
+}
+
 static int
 check(struct check *c, bool comparing)
 {
@@ -195,6 +208,7 @@ check(struct check *c, bool comparing)
 
 	if (err)
 		return err;
+	check_live(c);
 	for (enum side side = SRC; side < SIDES; side++)
 		check_image(c, side);
 	if (comparing && c->fd[SRC] >= 0 && c->fd[DST] >= 0)
@@ -208,7 +222,8 @@ check(struct check *c, bool comparing)
 	if (c->complaints)
 		return tap_ctl_fail(-EBADMSG, "%s: something is wrong", c->path);
 	printf("%s: all right%s\n", c->path,
-	       c->f.contents.torn ? " (its torn end was never promised to anybody)" : "");
+	       c->f.recovery.contents.torn ? " (its torn end was never promised to anybody)"
+					   : "");
 	return 0;
 }
 

@@ -13,45 +13,47 @@
 static uint64_t
 bytes_of(const struct migrate_journal_file *f, side_mask sides)
 {
-	return validity_count(f->map, sides) * SECTOR_BYTES;
+	return validity_count(f->recovery.map, sides) * SECTOR_BYTES;
 }
 
 static json_t *
 describe(const struct migrate_journal_file *f, const char *path)
 {
-	const struct journal_contents *c = &f->contents;
+	const struct journal_contents *c = &f->recovery.contents;
 	char holder[IMAGE_HOLDER_SIZE] = "";
 	bool held = migrate_journal_is_open(path, holder, sizeof(holder));
 
 	return json_pack(
-		"{s:s, s:O, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:b, "
+		"{s:s, s:O, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:s, "
 		"s:{s:I, s:I, s:b}, s:s?}",
-		"journal", path, "migration", f->settings, "version", (int)c->version, "epoch",
-		(json_int_t)c->epoch, "bytes", "total", (json_int_t)(c->sectors * SECTOR_BYTES),
-		"source", (json_int_t)bytes_of(f, SRC_BIT), "destination",
+		"journal", path, "migration", f->recovery.settings, "version", (int)c->version,
+		"epoch", (json_int_t)c->epoch, "bytes", "total",
+		(json_int_t)(c->sectors * SECTOR_BYTES), "source",
+		(json_int_t)bytes_of(f, SRC_BIT), "destination",
 		(json_int_t)bytes_of(f, DST_BIT), "both", (json_int_t)bytes_of(f, BOTH),
 		"in_doubt", "regions", (json_int_t)c->intents, "bytes",
 		(json_int_t)(c->doubtful * SECTOR_BYTES), "source", (json_int_t)f->trusted[SRC],
-		"destination", (json_int_t)f->trusted[DST], "live_changes", (int)c->live,
-		"file", "bytes", (json_int_t)f->len, "used", (json_int_t)c->used, "torn_tail",
-		(int)c->torn, "open_by", held ? holder : NULL);
+		"destination", (json_int_t)f->trusted[DST], "live_changes",
+		recovery_live_name(f->recovery.live), "file", "bytes", (json_int_t)f->len,
+		"used", (json_int_t)c->used, "torn_tail", (int)c->torn, "open_by",
+		held ? holder : NULL);
 }
 
 static void
 print_share(const struct migrate_journal_file *f, const char *what, side_mask sides)
 {
-	uint64_t sectors = validity_count(f->map, sides);
+	uint64_t sectors = validity_count(f->recovery.map, sides);
 
 	printf("  %-17s%12.1f MiB  %5.1f %%\n", what,
 	       (double)sectors * SECTOR_BYTES / (1 << 20),
-	       100.0 * (double)sectors / (double)f->contents.sectors);
+	       100.0 * (double)sectors / (double)f->recovery.contents.sectors);
 }
 
 /* What becomes of it when it is opened. */
 static void
 print_outlook(const struct migrate_journal_file *f)
 {
-	const struct journal_contents *c = &f->contents;
+	const struct journal_contents *c = &f->recovery.contents;
 	const char *state = migrate_journal_text(f, "state");
 
 	if (!strcmp(state, "completed"))
@@ -63,8 +65,13 @@ print_outlook(const struct migrate_journal_file *f)
 		printf("  neither image is the disk by itself: open migrate:JOURNAL, which "
 		       "goes "
 		       "on with it\n");
-	if (c->live)
-		printf("  its tapdisk has left the newest changes in memory: none is lost\n");
+	if (f->recovery.live == RECOVERY_LIVE_FOUND)
+		printf("  its newest changes are in memory: open it before this machine is "
+		       "started anew\n");
+	if (f->recovery.live == RECOVERY_LIVE_GONE)
+		printf("  the machine was started anew while it was open, or this is another "
+		       "one: "
+		       "what the guest had not flushed may be lost\n");
 	if (c->intents)
 		printf("  in doubt: %" PRIu64 " regions, of which %.1f MiB are copied again "
 		       "(%" PRIu64 " from the source, %" PRIu64 " from the destination)\n",
@@ -75,10 +82,22 @@ print_outlook(const struct migrate_journal_file *f)
 		       "lost\n");
 }
 
+/* Those of one that is open may have been replaced while we looked. */
+static void
+print_missing(const struct migrate_journal_file *f)
+{
+	char why[512];
+
+	if (f->recovery.live != RECOVERY_LIVE_MISSING)
+		return;
+	recovery_missing(&f->recovery, why, sizeof(why));
+	printf("  it cannot be opened: %s\n", why);
+}
+
 static void
 print(const struct migrate_journal_file *f, const char *path)
 {
-	const struct journal_contents *c = &f->contents;
+	const struct journal_contents *c = &f->recovery.contents;
 	char holder[IMAGE_HOLDER_SIZE] = "";
 
 	printf("%s: migration %s\n", path, migrate_journal_text(f, "uuid"));
@@ -86,10 +105,12 @@ print(const struct migrate_journal_file *f, const char *path)
 	printf("  destination      %s\n", migrate_journal_text(f, "destination"));
 	printf("  strategy         %s\n", migrate_journal_text(f, "strategy"));
 	printf("  state            %s%s\n", migrate_journal_text(f, "state"),
-	       json_is_true(json_object_get(f->settings, "paused")) ? ", paused" : "");
+	       json_is_true(json_object_get(f->recovery.settings, "paused")) ? ", paused" : "");
 	if (migrate_journal_is_open(path, holder, sizeof(holder)))
 		printf("  open by          %s (tap-ctl migrate status tells what it does)\n",
 		       holder);
+	else
+		print_missing(f);
 	printf("  disk             %12.1f MiB\n",
 	       (double)c->sectors * SECTOR_BYTES / (1 << 20));
 	print_share(f, "only on source", SRC_BIT);

@@ -14,6 +14,8 @@ static const struct cli_command commands[] = {
 	{ "list", migrate_cli_list, "list the migrations on this host" },
 	{ "inspect", migrate_cli_inspect, "show a journal at rest" },
 	{ "check", migrate_cli_check, "verify a journal, and compare its images" },
+	{ "accept-loss", migrate_cli_accept_loss,
+	  "open a journal whose newest changes are gone" },
 	{ "mark", migrate_cli_mark, "show what a migration has marked an image with" },
 	{ "unmark", migrate_cli_unmark, "remove the mark: the image may be used again" },
 	{ NULL, NULL, NULL },

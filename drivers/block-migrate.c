@@ -662,14 +662,33 @@ is_saved(const struct migrate *m)
 	struct migration_status s;
 
 	migration_get_status(&m->migration, &s);
-	if (migration_over(&m->migration) ||
-	    (s.journal.state == JOURNAL_GOOD && !s.journal.unwritten))
+	if (s.journal.state == JOURNAL_GOOD && !s.journal.unwritten)
 		return true;
 	EPRINTF("%s: not all could be written down%s%s. Open it again before this machine is "
 		"started anew; what the guest has flushed is safe",
 		m->path, s.journal.error ? ": " : "",
 		s.journal.error ? strerror(-s.journal.error) : "");
 	return false;
+}
+
+static void
+closing_done(struct journal_wait *w)
+{
+	list_entry(w, struct migrate, closing)->saved = true;
+}
+
+/*
+ * Once the journal says so nobody looks for the live changes any more. If it cannot
+ * be said they are left; nothing is lost either way.
+ */
+static void
+record_closed(struct migrate *m)
+{
+	m->closed = true;
+	m->closing.done = closing_done;
+	journal_note(m->journal, &m->closing);
+	while (!m->saved && !journal_quiet(m->journal))
+		tapdisk_server_iterate();
 }
 
 /* As asked for, once the VBD has another name. */
@@ -702,7 +721,10 @@ migrate_close(td_driver_t *driver)
 		stop(m);
 		if (migration_over(&m->migration) && !m->ended)
 			end_migration(m);
-		m->saved = is_saved(m);
+		if (migration_over(&m->migration))
+			m->saved = true;
+		else if (is_saved(m))
+			record_closed(m);
 	}
 	if (m->remove && m->ended && m->disk[m->served].handed_over)
 		remove_journal(m);

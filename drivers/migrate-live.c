@@ -14,48 +14,63 @@
 #include <unistd.h>
 
 #include "migrate-file.h"
+#include "migrate-journal.h"
 #include "migrate-live.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 struct migrate_live {
 	char path[PATH_MAX - 16], next[PATH_MAX];
-	char boot[sizeof(((struct journal_live *)0)->boot)];
+	char boot[sizeof(((struct journal_live *)0)->boot)], boot_name[40];
 	struct journal_live *live;
 	const struct journal_live *old; /* or NULL */
 	size_t old_bytes;
+	char old_path[PATH_MAX];
 	bool published;
 };
 
 #define LIVE_BYTES journal_live_bytes(MIGRATE_LIVE_ENTRIES)
 
 static int
-read_boot_id(char *boot, size_t size)
+read_boot_id(struct migrate_live *l)
 {
 	int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC), err;
 	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
-	n = read(fd, boot, size - 1);
+	n = read(fd, l->boot, sizeof(l->boot) - 1);
 	err = n < 0 ? -errno : n ? 0 : -EIO;
 	close(fd);
+	memcpy(l->boot_name, l->boot, sizeof(l->boot));
+	l->boot_name[strcspn(l->boot_name, "\n")] = '\0';
 	return err;
 }
 
-/* Whether a file of that many bytes is of this boot and has all its entries. */
+/* Whether a file of that many bytes has all its entries, and goes with the journal. */
 static bool
-is_of_boot(const struct journal_live *old, size_t bytes, const char *boot)
+belongs(const struct migrate_live *l, const struct journal_live *old, size_t bytes,
+	const uint8_t uuid[16], uint64_t epoch)
 {
-	return old->entries && journal_live_bytes(old->entries) <= bytes &&
-	       !memcmp(old->boot, boot, sizeof(old->boot));
+	return bytes >= sizeof(*old) && old->entries &&
+	       journal_live_bytes(old->entries) <= bytes &&
+	       !memcmp(old->boot, l->boot, sizeof(old->boot)) &&
+	       !memcmp(old->uuid, uuid, sizeof(old->uuid)) && old->epoch == epoch;
 }
 
-/* 0 also if there is none that could be used. */
-static int
-map_old(struct migrate_live *l)
+static void
+unmap_old(struct migrate_live *l)
 {
-	int fd = migrate_file_open(AT_FDCWD, l->path, O_RDONLY), err = 0;
+	if (l->old)
+		munmap((void *)l->old, l->old_bytes);
+	l->old = NULL;
+}
+
+/* 0 also if there is none that goes with the journal. */
+static int
+map_old(struct migrate_live *l, const char *path, const uint8_t uuid[16], uint64_t epoch)
+{
+	int fd = migrate_file_open(AT_FDCWD, path, O_RDONLY), err = 0;
 	struct stat st;
 	void *old;
 
@@ -63,18 +78,37 @@ map_old(struct migrate_live *l)
 		return fd == -ENOENT ? 0 : fd;
 	if (fstat(fd, &st)) {
 		err = -errno;
-	} else if ((size_t)st.st_size >= sizeof(*l->old)) {
-		old = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	} else if (st.st_size) {
+		size_t bytes = (size_t)st.st_size;
+
+		old = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
 		if (old == MAP_FAILED) {
 			err = -errno;
-		} else if (is_of_boot(old, (size_t)st.st_size, l->boot)) {
+		} else if (belongs(l, old, bytes, uuid, epoch)) {
 			l->old = old;
-			l->old_bytes = (size_t)st.st_size;
+			l->old_bytes = bytes;
+			snprintf(l->old_path, sizeof(l->old_path), "%s", path);
 		} else {
-			munmap(old, (size_t)st.st_size);
+			munmap(old, bytes);
 		}
 	}
 	close(fd);
+	return err;
+}
+
+/* What has the name, or was to have it next. */
+static int
+find_old(struct migrate_live *l, const char *path, const uint8_t uuid[16], uint64_t epoch)
+{
+	char next[PATH_MAX];
+	int err;
+
+	if (snprintf(next, sizeof(next), "%s" MIGRATE_NEXT_SUFFIX, path) >= (int)sizeof(next))
+		return -ENAMETOOLONG;
+	unmap_old(l);
+	err = map_old(l, path, uuid, epoch);
+	if (!err && !l->old)
+		err = map_old(l, next, uuid, epoch);
 	return err;
 }
 
@@ -84,7 +118,13 @@ make_new(struct migrate_live *l)
 	int fd, err;
 	void *live;
 
-	/* One that a process left behind when it died. */
+	/* It goes with the journal: whoever made it died before it had the name. */
+	if (l->old && !strcmp(l->old_path, l->next)) {
+		if (rename(l->next, l->path))
+			return -errno;
+		strcpy(l->old_path, l->path);
+	}
+	/* Another one that a process left behind when it died. */
 	unlink(l->next);
 	fd = open(l->next, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -111,39 +151,56 @@ make_new(struct migrate_live *l)
 static void
 unmap(struct migrate_live *l)
 {
-	if (l->old)
-		munmap((void *)l->old, l->old_bytes);
+	unmap_old(l);
 	if (l->live)
 		munmap(l->live, LIVE_BYTES);
 	free(l);
 }
 
 static int
-fail(const char *path, int err, char *why, size_t size)
+fail(const char *what, const char *path, int err, char *why, size_t size)
 {
-	snprintf(why, size, "what changes cannot be kept in %s: %s", path,
-		 migrate_file_error(err));
+	snprintf(why, size, "what %s in %s: %s", what, path, migrate_file_error(err));
 	return err;
 }
 
+#define KEEP "changes cannot be kept"
+#define READ "has changed cannot be read"
+
+static int
+set_path(struct migrate_live *l, const char *dir, const uint8_t uuid[16])
+{
+	char *real = realpath(dir, NULL), text[MIGRATE_UUID_SIZE];
+	int n;
+
+	/* One that is not there has nothing, and begin() says so. */
+	if (!real && errno != ENOENT)
+		return -errno;
+	migrate_uuid_text(uuid, text);
+	n = snprintf(l->path, sizeof(l->path), "%s/live-%s", real ? real : dir, text);
+	free(real);
+	if (n >= (int)sizeof(l->path))
+		return -ENAMETOOLONG;
+	snprintf(l->next, sizeof(l->next), "%s" MIGRATE_NEXT_SUFFIX, l->path);
+	return 0;
+}
+
 int
-migrate_live_open(struct migrate_live **out, const char *dir, const char *uuid, char *why,
-		  size_t size)
+migrate_live_open(struct migrate_live **out, const char *dir, const uint8_t uuid[16],
+		  uint64_t epoch, char *why, size_t size)
 {
 	struct migrate_live *l = calloc(1, sizeof(*l));
-	int err = 0;
+	int err;
 
 	if (!l)
-		return fail(dir, -ENOMEM, why, size);
-	if (snprintf(l->path, sizeof(l->path), "%s/live-%s", dir, uuid) >= (int)sizeof(l->path))
-		err = -ENAMETOOLONG;
-	snprintf(l->next, sizeof(l->next), "%s" MIGRATE_NEXT_SUFFIX, l->path);
+		return fail(READ, dir, -ENOMEM, why, size);
+	err = set_path(l, dir, uuid);
 	if (!err)
-		err = read_boot_id(l->boot, sizeof(l->boot));
+		err = read_boot_id(l);
 	if (!err)
-		err = map_old(l);
+		err = find_old(l, l->path, uuid, epoch);
 	if (err) {
-		fail(l->path, err, why, size);
+		fail(READ, *l->path ? l->path : dir, err, why, size);
 		unmap(l);
 		return err;
 	}
@@ -152,11 +209,32 @@ migrate_live_open(struct migrate_live **out, const char *dir, const char *uuid, 
 }
 
 int
+migrate_live_look_at(struct migrate_live *l, const char *path, const uint8_t uuid[16],
+		     uint64_t epoch, char *why, size_t size)
+{
+	int err = find_old(l, path, uuid, epoch);
+
+	return err ? fail(READ, path, err, why, size) : 0;
+}
+
+const char *
+migrate_live_path(const struct migrate_live *l)
+{
+	return l->path;
+}
+
+const char *
+migrate_live_boot(const struct migrate_live *l)
+{
+	return l->boot_name;
+}
+
+int
 migrate_live_begin(struct migrate_live *l, char *why, size_t size)
 {
 	int err = make_new(l);
 
-	return err ? fail(l->next, err, why, size) : 0;
+	return err ? fail(KEEP, l->next, err, why, size) : 0;
 }
 
 const struct journal_live *
@@ -177,7 +255,27 @@ migrate_live_publish(struct migrate_live *l)
 	if (!l->published && rename(l->next, l->path))
 		return -errno;
 	l->published = true;
+	/* In another run directory: what it says, the journal does by now. */
+	if (l->old && strcmp(l->old_path, l->path))
+		unlink(l->old_path);
 	return 0;
+}
+
+int
+migrate_live_accept_loss(struct migrate_live *l, const uint8_t uuid[16], uint64_t epoch,
+			 uint64_t position, char *why, size_t size)
+{
+	int err = make_new(l);
+
+	if (!err) {
+		l->live->version = JOURNAL_VERSION;
+		l->live->epoch = epoch;
+		l->live->head = position;
+		memcpy(l->live->uuid, uuid, sizeof(l->live->uuid));
+		memcpy(l->live->magic, JOURNAL_LIVE_MAGIC, sizeof(l->live->magic));
+		err = migrate_live_publish(l);
+	}
+	return err ? fail(KEEP, l->path, err, why, size) : 0;
 }
 
 void

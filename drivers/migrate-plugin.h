@@ -17,7 +17,7 @@
 #include "migrate-control.h"
 #include "migrate-disk.h"
 #include "migrate-journal.h"
-#include "migrate-live.h"
+#include "migrate-recover.h"
 #include "migrate-store.h"
 #include "migrate/migration.h"
 
@@ -50,11 +50,13 @@ struct migrate {
 	int32_t tick; /* once a second */
 	int32_t wake; /* when the engine asked for it, and when it has ended */
 	uint64_t started_ns;
-	uint64_t before_ns; /* what earlier openings took */
-	bool ended;	    /* over, and handed over */
-	bool marked_first;  /* the images, by this opening */
-	bool remove;	    /* the journal, when it is over */
-	bool saved;	    /* all is in the journal: the live changes are of no more use */
+	uint64_t before_ns;	     /* what earlier openings took */
+	bool ended;		     /* over, and handed over */
+	bool marked_first;	     /* the images, by this opening */
+	bool remove;		     /* the journal, when it is over */
+	bool closed;		     /* the note is to say that this opening is over */
+	struct journal_wait closing; /* until it does */
+	bool saved; /* all is in the journal: the live changes are of no more use */
 };
 
 /* The status object of docs/migrate-protocol.md; NULL if out of memory. */

@@ -97,20 +97,29 @@ result(const struct migrate *m, enum migration_state state)
 	return status;
 }
 
+/* Whoever opens the journal next needs them, unless this opening is over. */
+static json_t *
+live(const struct migrate *m, enum migration_state state)
+{
+	if (m->closed || state == MIGRATION_COMPLETED || state == MIGRATION_CANCELLED)
+		return json_null();
+	return recovery_note(m->live);
+}
+
 static json_t *
 note(const struct migrate *m)
 {
 	const struct migration *g = &m->migration;
 	enum migration_state state = migration_recorded_state(g);
 
-	return json_pack("{s:s, s:s, s:i, s:I, s:i, s:b, s:s, s:s, s:o, s:o}", "state",
+	return json_pack("{s:s, s:s, s:i, s:I, s:i, s:b, s:s, s:s, s:o, s:o, s:o}", "state",
 			 migration_state_name(state), "strategy",
 			 strategy_row(g->strategy)->name, "threshold", (int)g->engine.threshold,
 			 "rate_mib_s", (json_int_t)(g->copier.pacer.rate / MIB), "depth",
 			 (int)g->copier.depth, "paused", (int)g->paused, "complete",
 			 g->auto_complete ? "auto" : "manual", "journal_after",
-			 m->remove ? "remove" : "keep", "counters", counters(m), "result",
-			 result(m, state));
+			 m->remove ? "remove" : "keep", "live", live(m, state), "counters",
+			 counters(m), "result", result(m, state));
 }
 
 /* Where there is no memory for a new one, the last one stays true enough. */
@@ -218,32 +227,53 @@ refuse(const struct migrate *m, int err, const char *why)
 	return err;
 }
 
+/* The live changes must be there where there are any, and those to come must be found. */
+static int
+check_live(const struct migrate *m, const struct recovery *r)
+{
+	json_t *path = json_string(migrate_live_path(r->live_file));
+	char why[ERROR_TEXT];
+
+	if (!path)
+		return refuse(m, -EILSEQ, "the run directory's name is not UTF-8");
+	json_decref(path);
+	if (r->live == RECOVERY_LIVE_MISSING) {
+		recovery_missing(r, why, sizeof(why));
+		return refuse(m, -EUCLEAN, why);
+	}
+	if (r->live == RECOVERY_LIVE_GONE)
+		DPRINTF("%s: the machine was started anew while it was open, or this is "
+			"another one: what the guest had not flushed may be lost",
+			m->path);
+	return 0;
+}
+
 static int
 load(struct migrate *m, const void *bytes, size_t len, struct journal_contents *c,
      struct validity **map)
 {
+	struct recovery r;
 	char why[ERROR_TEXT];
 	int err;
 
-	err = journal_read(bytes, len, NULL, c, NULL, why, sizeof(why));
+	err = recovery_read(&r, bytes, len, migrate_run_dir(), why, sizeof(why));
 	if (err)
 		return refuse(m, err, why);
+	*c = r.contents;
 	migrate_uuid_text(c->uuid, m->uuid);
-	err = migrate_live_open(&m->live, migrate_run_dir(), m->uuid, why, sizeof(why));
+	m->settings = json_incref(r.settings);
+	err = check_live(m, &r);
 	if (!err)
-		err = journal_read(bytes, len, migrate_live_old(m->live), c, map, why,
-				   sizeof(why));
-	if (err)
-		return refuse(m, err, why);
-	err = migrate_journal_settings(c, &m->settings, why, sizeof(why));
-	if (err)
-		refuse(m, err, why);
-	else
 		err = check_settings(m);
 	if (!err)
 		err = keep_texts(m, c);
-	if (err)
-		validity_destroy(*map);
+	if (!err) {
+		*map = r.map;
+		m->live = r.live_file;
+		r.map = NULL;
+		r.live_file = NULL;
+	}
+	recovery_free(&r);
 	m->remove = !strcmp(migrate_setting(m, "journal_after"), "remove");
 	if (!err && c->torn)
 		DPRINTF("%s: its end was torn when power failed, and is left out", m->path);

@@ -5,6 +5,7 @@
 /* links: drivers/image-lock.o */
 /* links: drivers/migrate-journal.o drivers/migrate-file.o drivers/migrate-store.o */
 /* links: drivers/migrate-live.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
+/* links: drivers/migrate-recover.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
 /* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */

@@ -33,7 +33,7 @@ kill -KILL "$pid"
 wait_for gone "$pid"
 before=$(untouched)
 is "$(inspect .open_by)" null "killed, nobody has it open"
-is "$(inspect .live_changes)" true "what its tapdisk has left in memory is seen"
+is "$(inspect .live_changes)" found "what its tapdisk has left in memory is seen"
 above "$(inspect .bytes.destination)" 0 "the guest's writes are on the destination"
 above "$(inspect .in_doubt.regions)" 0 "what was being written is in doubt"
 like "$(tap migrate inspect "$T/dst.migrate")" "in doubt: [0-9]+ region" "and people are told"

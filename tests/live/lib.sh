@@ -134,7 +134,7 @@ guest_goes_on() { # COUNT: waits for that many more whole passes
 # It keeps to itself what it wrote: the passes above are not for it.
 
 serve() { # where the disk is now
-	ln -sfn "run/nbd$pid.$minor" nbd
+	ln -sfn "$BLKTAP_RUN_DIR/nbd$pid.$minor" nbd
 }
 
 survivor_start() { # DEPTH PAUSE: on a fresh disk

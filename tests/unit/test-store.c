@@ -49,6 +49,8 @@ tapdisk_control_idle(void)
 }
 
 #define UUID "01234567-89ab-cdef-0123-456789abcdef"
+static const uint8_t uuid[16] = { 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
+				  0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef };
 
 static char dir[] = "/var/tmp/tm.XXXXXX";
 static char why[256];
@@ -319,20 +321,29 @@ test_remove(void **state)
 
 /* --- the live changes ------------------------------------------------------------- */
 
+/* Of an opening whose journal has the next epoch. */
 static struct migrate_live *
-live(void)
+live_in(const char *where, uint64_t epoch)
 {
 	struct migrate_live *l = NULL;
 
-	assert_int_equal(migrate_live_open(&l, dir, UUID, why, sizeof(why)), 0);
+	assert_int_equal(migrate_live_open(&l, where, uuid, epoch, why, sizeof(why)), 0);
 	assert_int_equal(migrate_live_begin(l, why, sizeof(why)), 0);
 	assert_int_equal(migrate_live_new(l)->entries, MIGRATE_LIVE_ENTRIES);
 	assert_int_equal(migrate_live_new(l)->head, 0);
+	memcpy(migrate_live_new(l)->uuid, uuid, sizeof(uuid));
+	migrate_live_new(l)->epoch = epoch + 1;
 	return l;
 }
 
-/* As if the process had been killed: nothing is removed. */
 static struct migrate_live *
+live(uint64_t epoch)
+{
+	return live_in(dir, epoch);
+}
+
+/* As if the process had been killed: nothing is removed. */
+static void
 killed(struct migrate_live *l)
 {
 	/* A close removes what has not got the name yet; only a kill leaves that. */
@@ -342,42 +353,47 @@ killed(struct migrate_live *l)
 	} else {
 		migrate_live_close(l, false);
 	}
-	return live();
 }
 
 static void
 test_live(void **state)
 {
-	struct migrate_live *l = live();
+	struct migrate_live *l = live(1);
 	struct stat st;
 
 	assert_null(migrate_live_old(l));
 	migrate_live_new(l)->head = 7;
-	l = killed(l);
+	/* Killed before its journal was there: the next one has the same epoch. */
+	killed(l);
+	l = live(1);
 	assert_null(migrate_live_old(l));
 	migrate_live_new(l)->head = 8;
 	assert_int_equal(migrate_live_publish(l), 0);
 	assert_int_equal(migrate_live_publish(l), 0);
 	assert_int_equal(stat(in_dir("live-" UUID), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_string_equal(migrate_live_path(l), in_dir("live-" UUID));
 	migrate_live_new(l)->head = 9;
 
-	/* It is what the next opening finds, until that has published its own. */
-	l = killed(l);
+	/* It is what the next opening finds, until that has a journal of its own. */
+	killed(l);
+	l = live(2);
 	assert_non_null(migrate_live_old(l));
 	assert_int_equal(migrate_live_old(l)->head, 9);
 	migrate_live_new(l)->head = 10;
-	l = killed(l);
+	killed(l);
+	l = live(2);
 	assert_int_equal(migrate_live_old(l)->head, 9);
 	migrate_live_new(l)->head = 11;
 	assert_int_equal(migrate_live_publish(l), 0);
-	l = killed(l);
+	killed(l);
+	l = live(3);
 	assert_int_equal(migrate_live_old(l)->head, 11);
 
 	/* Closed in order before it was published, and after. */
 	migrate_live_close(l, false);
 	assert_false(exists("live-" UUID ".next"));
-	l = live();
+	l = live(3);
 	assert_int_equal(migrate_live_old(l)->head, 11);
 	assert_int_equal(migrate_live_publish(l), 0);
 	migrate_live_close(l, true);
@@ -385,23 +401,91 @@ test_live(void **state)
 	assert_false(exists("live-" UUID ".next"));
 }
 
+/* Its journal has taken the old one's place, and it was killed before it had the name. */
+static void
+test_live_between_two_renames(void **state)
+{
+	struct migrate_live *l = live(1);
+
+	assert_int_equal(migrate_live_publish(l), 0);
+	migrate_live_new(l)->head = 3;
+	killed(l);
+	l = live(2);
+	migrate_live_new(l)->head = 5;
+	killed(l);
+	l = live(3);
+	assert_int_equal(migrate_live_old(l)->head, 5);
+	/* Nor is it lost when whoever has found it is killed in its turn. */
+	killed(l);
+	l = live(3);
+	assert_int_equal(migrate_live_old(l)->head, 5);
+	assert_int_equal(migrate_live_publish(l), 0);
+	migrate_live_close(l, true);
+}
+
+static void
+test_live_in_another_run_directory(void **state)
+{
+	struct migrate_live *l = live(1);
+	char other[64];
+
+	assert_int_equal(migrate_live_publish(l), 0);
+	migrate_live_new(l)->head = 3;
+	migrate_live_close(l, false);
+	snprintf(other, sizeof(other), "%s", in_dir("other"));
+	assert_int_equal(mkdir(other, 0700), 0);
+	l = live_in(other, 2);
+	assert_null(migrate_live_old(l));
+	assert_int_equal(migrate_live_look_at(l, in_dir("nothing"), uuid, 2, why, sizeof(why)),
+			 0);
+	assert_null(migrate_live_old(l));
+	assert_int_equal(
+		migrate_live_look_at(l, in_dir("live-" UUID), uuid, 7, why, sizeof(why)), 0);
+	assert_null(migrate_live_old(l));
+	assert_int_equal(
+		migrate_live_look_at(l, in_dir("live-" UUID), uuid, 2, why, sizeof(why)), 0);
+	assert_int_equal(migrate_live_old(l)->head, 3);
+	/* It stays until there is a journal that knows all that it says. */
+	assert_true(exists("live-" UUID));
+	assert_int_equal(migrate_live_publish(l), 0);
+	assert_false(exists("live-" UUID));
+	assert_true(exists("other/live-" UUID));
+	migrate_live_close(l, true);
+	assert_int_equal(rmdir(other), 0);
+}
+
+static void
+test_a_loss_that_is_accepted(void **state)
+{
+	struct migrate_live *l;
+
+	assert_int_equal(migrate_live_open(&l, dir, uuid, 4, why, sizeof(why)), 0);
+	assert_int_equal(migrate_live_accept_loss(l, uuid, 4, 77, why, sizeof(why)), 0);
+	migrate_live_close(l, false);
+	l = live(4);
+	assert_int_equal(migrate_live_old(l)->head, 77);
+	assert_int_equal(migrate_live_publish(l), 0);
+	migrate_live_close(l, true);
+}
+
 static void
 test_live_of_another_boot(void **state)
 {
-	struct migrate_live *l = live();
+	struct migrate_live *l = live(1);
 
 	migrate_live_new(l)->boot[3] ^= 1;
 	assert_int_equal(migrate_live_publish(l), 0);
-	l = killed(l);
+	killed(l);
+	l = live(2);
 	assert_null(migrate_live_old(l));
 	migrate_live_close(l, true);
 
 	/* And one that is cut off. */
-	l = live();
+	l = live(1);
 	assert_int_equal(migrate_live_publish(l), 0);
 	migrate_live_close(l, false);
 	assert_int_equal(truncate(in_dir("live-" UUID), sizeof(struct journal_live) + 5), 0);
-	l = live();
+	l = live(2);
 	assert_null(migrate_live_old(l));
 	assert_int_equal(migrate_live_publish(l), 0);
 	migrate_live_close(l, true);
@@ -412,7 +496,7 @@ test_live_nowhere(void **state)
 {
 	struct migrate_live *l;
 
-	assert_int_equal(migrate_live_open(&l, "/nonexistent", UUID, why, sizeof(why)), 0);
+	assert_int_equal(migrate_live_open(&l, "/nonexistent", uuid, 1, why, sizeof(why)), 0);
 	assert_null(migrate_live_old(l));
 	assert_int_equal(migrate_live_begin(l, why, sizeof(why)), -ENOENT);
 	assert_non_null(strstr(why, "/nonexistent"));
@@ -420,9 +504,6 @@ test_live_nowhere(void **state)
 }
 
 /* --- made, and loaded --------------------------------------------------------------- */
-
-static const uint8_t uuid[16] = { 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
-				  0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef };
 
 static void
 test_create_and_load(void **state)
@@ -503,6 +584,9 @@ main(void)
 		cmocka_unit_test(test_no_journal),
 		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_live),
+		cmocka_unit_test(test_live_between_two_renames),
+		cmocka_unit_test(test_live_in_another_run_directory),
+		cmocka_unit_test(test_a_loss_that_is_accepted),
 		cmocka_unit_test(test_live_of_another_boot),
 		cmocka_unit_test(test_live_nowhere),
 		cmocka_unit_test(test_create_and_load),

@@ -24,7 +24,7 @@ ALL_LDFLAGS := $(if $(SANITIZE),,-pie -Wl,-z,relro,-z,now,-z,noexecstack) -Wl,--
 # `make lint`, `make demo` and `make bench` do.
 PACKAGES := build-essential pkg-config clang clang-format cppcheck shellcheck \
 	  libaio-dev libjansson-dev libxen-dev libcmocka-dev libnbd-dev libnbd-bin attr \
-	  qemu-utils qemu-system-common fio nbdkit jq e2fsprogs perl
+	  qemu-utils qemu-system-common fio nbdkit jq e2fsprogs perl python3 pyflakes3 gnuplot-nox
 
 # One word and the file a command makes; V=1 shows the command.
 say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
@@ -34,7 +34,7 @@ say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
 .SECONDEXPANSION:
 .PHONY: all help deps demo sim sim-coverage check-mutants check check-asan check-xen fuzz fuzzers test-programs run-tests \
 	lint lint-format \
-	lint-cppcheck lint-clang lint-shell format bench install clean
+	lint-cppcheck lint-clang lint-shell lint-python format bench bench-quick install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -198,7 +198,7 @@ run-tests: test-programs
 	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
-	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(REPLAY) $(wildcard tests/live/*.t))
+	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(REPLAY) tests/bench/bench.t $(wildcard tests/live/*.t))
 	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
 
 check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)
@@ -215,16 +215,20 @@ demo: deps ## move a running disk, once by each strategy
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BUILD=$(abspath $(BUILD)) tests/demo/demo.sh
 
-bench: deps ## measure speed and memory against what is required of them
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/tapdisk $(filter $(BUILD)/tests/bench/%,$(TOOLS))
-	@BUILD=$(abspath $(BUILD)) tests/bench/bench.sh
+bench bench-quick: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(TOOLS) $(BUILD)/tests/tapdisk
+	@BUILD=$(abspath $(BUILD)) tests/bench/bench.py $(if $(filter bench-quick,$@),--quick) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
+
+bench: ## measure what is required, five times over (BENCH='idle-copy cost' for some, ROUNDS=N)
+bench-quick: ## the same once, on small disks, in under three minutes
 
 # --- house-keeping ------------------------------------------------------------
 
 C_FILES     := $(shell find drivers control include tests -name '*.[ch]' 2>/dev/null)
 SHELL_FILES := $(shell find .ci tests xl-scripts -type f 2>/dev/null | xargs grep -lE '^(\#!.*\b(ba)?sh\b|\# shellcheck shell)')
 
-lint: lint-format lint-cppcheck lint-shell lint-clang ## formatting, static analysis, and a build by clang
+lint: lint-format lint-cppcheck lint-shell lint-python lint-clang ## formatting, static analysis, and a build by clang
 
 lint-format:
 	clang-format --dry-run -Werror $(C_FILES)
@@ -239,6 +243,9 @@ lint-cppcheck:
 # SC2317: functions that are called by name, through ok and wait_for.
 lint-shell:
 	shellcheck -x -P SCRIPTDIR -e SC2317 $(SHELL_FILES)
+
+lint-python:
+	pyflakes3 $(shell find tests -name '*.py' -o -name '*.t' | xargs grep -lE '^(\#!.*\bpython3|""")')
 
 lint-clang:
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs BUILD=$(BUILD)/clang CC=clang

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 #
-# lib.sh - what tests, demo and benchmark share: a private directory, disks,
-# migrations
+# lib.sh - what tests and demo share: a private directory, disks, migrations
 #
 # Everything made is under $T, every process started is in $started, and both
 # are gone when the script ends. Several can run at once.

@@ -116,7 +116,7 @@ model_queue(td_driver_t *driver, td_request_t treq)
 	struct model *model = driver->data;
 	struct model_request *req = calloc(1, sizeof(*req));
 	enum disk_model_op op = treq.op == TD_OP_READ ? MODEL_READ : MODEL_WRITE;
-	uint64_t bytes = treq.buf ? (uint64_t)treq.secs << SECTOR_SHIFT : 0; /* zeroes: none */
+	uint64_t bytes = treq.op == TD_OP_ZERO ? 0 : (uint64_t)treq.secs << SECTOR_SHIFT;
 
 	if (!req) {
 		td_complete_request(treq, -ENOMEM);

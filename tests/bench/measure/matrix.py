@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every way to move a disk, under every load, between every pair of disks.
+
+Unequal disks are modelled ones (disk-model.h). QEMU sees them over NBD, from the same tapdisk."""
+
+import contextlib
+
+import qemu
+import tapdisk
+from bed import MIB
+from guest import READS_PERCENT, Load
+from load import ByQemu, ByTapdisk, move
+
+STRATEGIES = ["lr", "slr", "aio", "mirror", "dbt"]
+QEMU_MODES = ["background", "write-blocking"]
+WAYS = STRATEGIES + QEMU_MODES
+LOOPS = ["closed", "open"]
+VALUES = {"s": ("time", "s"), "keeps": ("guest's requests a second / alone", "x"), "p99": ("guest's 99th percentile / alone", "x"),
+          "flash": ("written to flash / size of the disk", "x")}
+
+# Source and destination; bytes; depth of a closed loop, requests a second of an open one.
+PAIRS = {
+    "same": ("aio", "aio", 512 * MIB, 16, 6000),
+    "ssd-hdd": ("model:ssd", "model:hdd", 64 * MIB, 8, 40),
+    "hdd-ssd": ("model:hdd", "model:ssd", 64 * MIB, 8, 40),
+}
+
+
+def key(*parts):
+    return "/".join(parts)
+
+
+def goals(goal):
+    return [goal(key(pair, load, loop, way, value), f"{pair}, {load}, {loop} loop, {way}: {what}", unit)
+            for pair in PAIRS for load in READS_PERCENT for loop in LOOPS for way in WAYS
+            for value, (what, unit) in VALUES.items()
+            if value != "flash" or pair != "same"]
+
+
+@contextlib.contextmanager
+def mover(bed, kinds, images, way):
+    names = [f"{kind}:{image}" for kind, image in zip(kinds, images)]
+    if way in STRATEGIES:
+        yield ByTapdisk(bed, *names, way)
+        return
+    tapdisk.unmark(bed, *images)
+    if kinds[0] == "aio":
+        yield ByQemu(bed, *map(qemu.file_node, images), way)
+        return
+    with tapdisk.Disk(bed, names[0]) as source, tapdisk.Disk(bed, names[1]) as target:
+        yield ByQemu(bed, qemu.nbd_node(source.socket), qemu.nbd_node(target.socket), way)
+
+
+def written(image):
+    """What a modelled disk has taken when it was last open."""
+    with open(f"{image}.traffic") as lines:
+        return int(lines.readlines()[-1].split()[1])
+
+
+def measure(bed):
+    places = {}
+    for pair, (kind, _, size, _, _) in PAIRS.items():
+        directory = bed.disk if kind == "aio" else bed.memory
+        places[pair] = [bed.image(directory / f"{pair}-{n}", size) for n in (0, 1)]
+    while True:
+        values = {}
+        for pair, (source, target, size, depth, iops) in PAIRS.items():
+            for load, reads in READS_PERCENT.items():
+                for loop, guest in zip(LOOPS, (Load(reads, depth=depth), Load(reads, iops=iops))):
+                    for way in WAYS:
+                        with mover(bed, (source, target), places[pair], way) as by:
+                            outcome = move(bed, by, guest, size, before=0.7, after=0.2, limit=30)
+                        cell = {"s": outcome.seconds, "keeps": outcome.keeps, "p99": outcome.p99_ratio}
+                        if pair != "same":
+                            flash = places[pair][0 if source == "model:ssd" else 1]
+                            cell["flash"] = written(flash) / size
+                        values.update({key(pair, load, loop, way, v): n for v, n in cell.items()})
+                        if load == "mixed" and loop == "closed":
+                            bed.trace(pair, way, outcome)
+        yield values

@@ -1130,16 +1130,26 @@ flush_done(struct side_io *sio, int err)
 		flush_answered(f);
 }
 
-/* A side has stalled: who can do without its flush goes on. */
+/* A flush that can do without that side's answer, or NULL. */
+static struct flush *
+flush_to_give_up(struct engine *e, side_mask bit)
+{
+	struct flush *f;
+
+	list_for_each_entry(f, &e->flushing, link)
+		if (f->awaited & bit & (side_mask)~f->must)
+			return f;
+	return NULL;
+}
+
+/* A side has stalled: who can do without its flush goes on, and others perhaps with it. */
 static void
 flushes_give_up(struct engine *e, enum side side)
 {
 	side_mask bit = side_bit(side);
-	struct flush *f, *next;
+	struct flush *f;
 
-	list_for_each_entry_safe(f, next, &e->flushing, link) {
-		if (!(f->awaited & bit & (side_mask)~f->must))
-			continue;
+	while ((f = flush_to_give_up(e, bit))) {
 		f->awaited &= (side_mask)~bit;
 		f->given_up |= bit;
 		if (!f->awaited)

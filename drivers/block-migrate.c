@@ -287,6 +287,7 @@ open_journal(struct migrate *m, const struct journal_contents *contents)
 	migrate_store_on_publish(m->store, publish_live, m);
 	memcpy(config.uuid, contents->uuid, sizeof(config.uuid));
 	config.live = migrate_live_new(m->live);
+	config.old = contents->live ? migrate_live_old_writable(m->live) : NULL;
 	m->journal = journal_create(&config, contents->sectors);
 	return m->journal ? 0 : -ENOMEM;
 }

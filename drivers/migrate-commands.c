@@ -77,11 +77,12 @@ journal_of(const struct migrate *m, const struct journal_status *s)
 		[JOURNAL_FULL] = "full",
 		[JOURNAL_FAILED] = "failed",
 	};
-	return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I}", "path", m->path, "state",
+	return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "path", m->path, "state",
 			 states[s->state], "error",
 			 s->error ? json_string(strerror(-s->error)) : json_null(), "bytes",
 			 (json_int_t)s->file_bytes, "intents", (json_int_t)s->intents,
-			 "unwritten", (json_int_t)s->unwritten);
+			 "unwritten", (json_int_t)s->unwritten, "forced",
+			 (json_int_t)s->forced);
 }
 
 json_t *

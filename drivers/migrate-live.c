@@ -23,7 +23,7 @@ struct migrate_live {
 	char path[PATH_MAX - 16], next[PATH_MAX];
 	char boot[sizeof(((struct journal_live *)0)->boot)], boot_name[40];
 	struct journal_live *live;
-	const struct journal_live *old; /* or NULL */
+	struct journal_live *old; /* or NULL; can be written to from begin() on */
 	size_t old_bytes;
 	char old_path[PATH_MAX];
 	bool published;
@@ -62,7 +62,7 @@ static void
 unmap_old(struct migrate_live *l)
 {
 	if (l->old)
-		munmap((void *)l->old, l->old_bytes);
+		munmap(l->old, l->old_bytes);
 	l->old = NULL;
 }
 
@@ -109,6 +109,29 @@ find_old(struct migrate_live *l, const char *path, const uint8_t uuid[16], uint6
 	err = map_old(l, path, uuid, epoch);
 	if (!err && !l->old)
 		err = map_old(l, next, uuid, epoch);
+	return err;
+}
+
+/* Who only looks at a journal has no business to write to what goes with it. */
+static int
+make_old_writable(struct migrate_live *l)
+{
+	int fd, err = 0;
+	void *old;
+
+	if (!l->old)
+		return 0;
+	fd = migrate_file_open(AT_FDCWD, l->old_path, O_RDWR);
+	if (fd < 0)
+		return fd;
+	old = mmap(NULL, l->old_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (old == MAP_FAILED) {
+		err = -errno;
+	} else {
+		unmap_old(l);
+		l->old = old;
+	}
+	close(fd);
 	return err;
 }
 
@@ -232,13 +255,22 @@ migrate_live_boot(const struct migrate_live *l)
 int
 migrate_live_begin(struct migrate_live *l, char *why, size_t size)
 {
-	int err = make_new(l);
+	int err = make_old_writable(l);
 
+	if (err)
+		return fail(READ, l->old_path, err, why, size);
+	err = make_new(l);
 	return err ? fail(KEEP, l->next, err, why, size) : 0;
 }
 
 const struct journal_live *
 migrate_live_old(const struct migrate_live *l)
+{
+	return l->old;
+}
+
+struct journal_live *
+migrate_live_old_writable(struct migrate_live *l)
 {
 	return l->old;
 }

@@ -45,6 +45,8 @@ const char *migrate_live_boot(const struct migrate_live *l);
 
 /* Makes this opening's. Nobody else has the journal open. 0, or -errno as above. */
 int migrate_live_begin(struct migrate_live *l, char *why, size_t size);
+/* The old ones, which this opening may still add to. */
+struct journal_live *migrate_live_old_writable(struct migrate_live *l);
 /* Zeroed, but for boot and entries. */
 struct journal_live *migrate_live_new(struct migrate_live *l);
 

@@ -61,7 +61,6 @@ struct flush {
 	struct side_io sio[SIDES];
 
 	/* For the journal. */
-	uint64_t position;	/* of the changes that it covers */
 	uint64_t wrote[SIDES];	/* what each side had been written then */
 	uint64_t asked[SIDES];	/* ... when it was asked */
 	uint64_t errors[SIDES]; /* flushes of the side that had failed then */
@@ -186,7 +185,7 @@ side_heard(struct engine *e, struct side_io *sio)
 	if (err && !(sio->io.op == DISK_STATUS && err == -EOPNOTSUPP))
 		s->errors++;
 	if (sio->io.op == DISK_WRITE || sio->io.op == DISK_ZERO)
-		s->wrote++;
+		e->marks.wrote[sio->side]++;
 }
 
 static side_mask
@@ -285,7 +284,7 @@ write_end(struct part *p)
 	wake(p->engine, &p->waiters);
 	closures_drain(p->engine, p);
 	if (p->intent)
-		journal_write_ends(p->intent, p->engine->seq);
+		journal_write_ends(p->intent);
 	part_free(p);
 }
 
@@ -373,7 +372,7 @@ write_settle(struct part *p)
 		wake(e, &p->waiters);
 		closures_drain(e, p);
 		if (p->intent)
-			journal_write_ends(p->intent, e->seq);
+			journal_write_ends(p->intent);
 		p->intent = NULL;
 		p->issued = p->answered = NO_SIDE;
 		p->settled = false;
@@ -872,16 +871,9 @@ flush_needed(const struct engine *e)
 static side_mask
 unflushed_sides(const struct engine *e)
 {
-	return (side_mask)((e->side[SRC].wrote != e->side[SRC].stable ? SRC_BIT : 0) |
-			   (e->side[DST].wrote != e->side[DST].stable ? DST_BIT : 0)) &
+	return (side_mask)((e->marks.wrote[SRC] != e->marks.stable[SRC] ? SRC_BIT : 0) |
+			   (e->marks.wrote[DST] != e->marks.stable[DST] ? DST_BIT : 0)) &
 	       (side_mask)~stalled_sides(e);
-}
-
-/* What the journal is to say of both sides must be stable on both. */
-static side_mask
-flush_claimed(const struct engine *e, uint64_t position)
-{
-	return journal_claims_both(e->journal, position) ? unflushed_sides(e) : NO_SIDE;
 }
 
 /* What the journal is to say is taken now, before the disks are asked. */
@@ -890,10 +882,10 @@ flush_take(struct flush *f)
 {
 	struct engine *e = f->engine;
 
-	f->position = f->kind == FLUSH_ALL ? journal_take_all(e->journal, e->seq)
-					   : journal_take(e->journal);
+	if (f->kind == FLUSH_ALL)
+		journal_take_all(e->journal);
 	for (enum side s = SRC; s < SIDES; s++)
-		f->wrote[s] = e->side[s].wrote;
+		f->wrote[s] = e->marks.wrote[s];
 }
 
 /* The writes whose answers waited for this sync; it has failed where they alone are. */
@@ -985,17 +977,15 @@ flush_record(struct flush *f)
 		return;
 	}
 	for (enum side s = SRC; s < SIDES; s++)
-		if (e->side[s].stable >= f->wrote[s])
+		if (e->marks.stable[s] >= f->wrote[s])
 			kept |= side_bit(s);
-	if (kept != BOTH && journal_claims_both(e->journal, f->position))
-		journal_weaken(e->journal, f->position, kept ? kept : SRC_BIT, weaken, e);
 	f->wait.done = flush_recorded;
 	if (f->kind == FLUSH_ALL) {
 		if (kept != BOTH)
 			e->sync_not_before_ns = e->now_ns(e->ctx) + SYNC_AGAIN_NS;
 		journal_sync_all(e->journal, &f->wait, kept, weaken, e);
 	} else {
-		journal_sync(e->journal, &f->wait, f->position);
+		journal_sync(e->journal, &f->wait);
 	}
 }
 
@@ -1008,7 +998,7 @@ flush_submit(struct flush *f, side_mask sides)
 	for (enum side s = SRC; s < SIDES; s++)
 		if (sides & side_bit(s)) {
 			f->seq[s] = e->seq;
-			f->asked[s] = e->side[s].wrote;
+			f->asked[s] = e->marks.wrote[s];
 			f->errors[s] = e->side[s].flush_errors;
 			f->sio[s].io.op = DISK_FLUSH;
 			engine_submit(e, s, &f->sio[s]);
@@ -1024,35 +1014,31 @@ flush_submit(struct flush *f, side_mask sides)
  * what this side has of mirrored writes that the other has not answered yet.
  */
 static void
-flush_failed(struct flush *f, enum side side)
+flush_failed(struct engine *e, enum side side)
 {
-	struct engine *e = f->engine;
 	side_mask bit = side_bit(side);
+	bool lost = validity_count(e->map, BOTH);
 	struct part *w;
-	struct flush *g;
 
 	e->side[side].flush_errors++;
 	if (e->over)
 		return; /* there is no other side */
-	if (validity_count(e->map, BOTH)) {
+	if (lost) {
 		struct side_state *other = &e->side[side_other(side)];
 
 		validity_distrust(e->map, side);
 		other->alone_seq = other->heir_seq = ++e->seq;
 		/* What was copied is to be copied again: its writes are not mirrored now. */
 		wake(e, &e->held[HELD_THROTTLE]);
-		if (e->journal) {
-			/* Another flush that is under way knows nothing of what is lost. */
-			list_for_each_entry(g, &e->flushing, link)
-				g->wrote[side] = UINT64_MAX;
-			journal_distrust(e->journal, side);
-			flush_take(f);
-		}
 	}
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry(w, &e->flight[i], link)
-			if (!w->settled && (w->ok & bit))
+			if (!w->settled && (w->ok & bit)) {
 				w->unstable |= bit;
+				lost = true;
+			}
+	if (lost && e->journal)
+		journal_distrust(e->journal, side);
 }
 
 /*
@@ -1109,15 +1095,15 @@ flush_done(struct side_io *sio, int err)
 	if (!err && f->err != -EAGAIN) {
 		if (f->seq[side] > e->side[side].flushed_seq)
 			e->side[side].flushed_seq = f->seq[side];
-		if (f->asked[side] > e->side[side].stable)
-			e->side[side].stable = f->asked[side];
+		if (f->asked[side] > e->marks.stable[side])
+			e->marks.stable[side] = f->asked[side];
 	} else if (err) {
 		if (alone_unflushed(e, side))
 			e->flush_err = err;
 		if (alone_unflushed(e, side) || (f->needed & bit))
 			f->err = f->err ? f->err : err;
 		f->failed |= bit;
-		flush_failed(f, side);
+		flush_failed(e, side);
 	}
 	if (f->given_up & bit) {
 		f->given_up &= (side_mask)~bit;
@@ -1170,8 +1156,8 @@ flush_begin(struct flush *f)
 	f->must = sides;
 	if (journalled(e) && f->kind != FLUSH_SIDE) {
 		flush_take(f);
-		sides |= f->kind == FLUSH_ALL ? unflushed_sides(e)
-					      : flush_claimed(e, f->position);
+		if (f->kind == FLUSH_ALL)
+			sides |= unflushed_sides(e);
 	}
 	if (sides)
 		flush_submit(f, sides);
@@ -1584,8 +1570,8 @@ unsynced(const struct engine *e)
 
 	journal_get_status(e->journal, &status);
 	return status.unwritten || status.intents ||
-	       e->side[SRC].wrote != e->side[SRC].stable ||
-	       e->side[DST].wrote != e->side[DST].stable;
+	       e->marks.wrote[SRC] != e->marks.stable[SRC] ||
+	       e->marks.wrote[DST] != e->marks.stable[DST];
 }
 
 void
@@ -1650,11 +1636,10 @@ engine_init(struct engine *e, const struct engine_config *config)
 		.side[SRC].alone_seq = 1,
 		/* ... and what it wrote in a former life may be the destination's. */
 		.side[DST].alone_seq = !config->stable && validity_lacking(config->map, SRC),
-		.side[SRC].wrote = !config->stable,
-		.side[DST].wrote = !config->stable,
+		.marks.wrote = { !config->stable, !config->stable },
 	};
 	if (e->journal)
-		journal_attach(e->journal, e->map, journal_changed, e);
+		journal_attach(e->journal, e->map, &e->marks, journal_changed, e);
 	INIT_LIST_HEAD(&e->answered);
 	INIT_LIST_HEAD(&e->incoming);
 	INIT_LIST_HEAD(&e->closures);

@@ -122,8 +122,6 @@ struct side_state {
 	uint64_t heir_seq;     /* when a failed flush of the other last left it all it has */
 	uint64_t flushed_seq;  /* writes up to this one are stable here */
 	uint64_t flush_errors; /* flushes that failed */
-	uint64_t wrote;	       /* writes answered, the guest's and the copier's */
-	uint64_t stable;       /* ... of which a flush has made so many stable */
 };
 
 struct engine_counters {
@@ -144,6 +142,7 @@ struct engine {
 	void *ctx;
 
 	struct side_state side[SIDES];
+	struct journal_marks marks; /* writes of the guest and the copier */
 	struct engine_counters counters;
 
 	bool hold_writes;

@@ -521,14 +521,32 @@ read_preamble(struct reader *r)
 
 /* --- recovery ------------------------------------------------------------------------- */
 
+/* What a write had reached when a flush failed there: the other side may have more. */
+static bool
+is_distrusted(const struct journal_change *c, const uint64_t distrust[SIDES], uint64_t position)
+{
+	return c->kind == CHANGE_AHEAD && ((c->sides == SRC_BIT && position < distrust[SRC]) ||
+					   (c->sides == DST_BIT && position < distrust[DST]));
+}
+
 static int
 apply_live(struct reader *r, const struct journal_live *live)
 {
-	const struct journal_contents *c = r->c;
+	uint64_t distrust[SIDES] = { 0 }; /* the last one of each side */
 	int err = 0;
 
-	for (uint64_t i = c->position; !err && i < live->head; i++)
-		err = apply_change(r, &live->change[i % live->entries]);
+	for (uint64_t i = r->c->position; i < live->head; i++) {
+		const struct journal_change *c = &live->change[i % live->entries];
+
+		if (c->kind == CHANGE_DISTRUST)
+			distrust[c->sides == SRC_BIT ? SRC : DST] = i;
+	}
+	for (uint64_t i = r->c->position; !err && i < live->head; i++) {
+		const struct journal_change *c = &live->change[i % live->entries];
+
+		if (!is_distrusted(c, distrust, i))
+			err = apply_change(r, c);
+	}
 	return err;
 }
 

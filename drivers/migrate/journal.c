@@ -22,9 +22,9 @@
 	(GROW_BYTES / 4) /* ... of which the copier leaves so much to the guest \
 			  */
 
-#define BUFFER_BYTES                                                                    \
-	(RECORD_BYTES(JOURNAL_HEAD_MAX) + RECORD_BYTES(JOURNAL_NOTE_MAX) +              \
-	 RECORD_BYTES(SLICE_BYTES) + RECORD_BYTES(2 * LIVE_MAX * RECORD_CHANGE_BYTES) + \
+#define BUFFER_BYTES                                                                \
+	(RECORD_BYTES(JOURNAL_HEAD_MAX) + RECORD_BYTES(JOURNAL_NOTE_MAX) +          \
+	 RECORD_BYTES(SLICE_BYTES) + RECORD_BYTES(LIVE_MAX * RECORD_CHANGE_BYTES) + \
 	 RECORD_BYTES(INTENTS_MAX * 8) + RECORD_BYTES(DROPS_MAX * 8) + (64u << 10))
 
 _Static_assert(2 * BUFFER_BYTES + 2 * SLICE_BYTES <= JOURNAL_BYTES, "the bound of journal.h");
@@ -39,13 +39,18 @@ struct intent {
 	bool in_next;  /* the next file has it */
 	bool used;     /* since the last sync of all */
 	unsigned inflight;
-	uint64_t seq; /* of the last write that ended */
+};
+
+/* Of a live change, beside what is in the live memory. */
+struct said {
+	uint64_t wrote[SIDES];	   /* journal_marks's, when it was made */
+	uint8_t file[STORE_FILES]; /* what each file says of it, as said_of() had it */
+	uint8_t batch;		   /* ... and will, after the batch */
 };
 
 /* One of the two files: what is there, and stable. */
 struct file {
 	struct record_chain chain;
-	uint64_t position; /* live changes before it are in the file */
 	uint64_t allocated;
 	uint64_t map_end; /* bytes */
 };
@@ -56,6 +61,7 @@ enum step { STEP_GROW, STEP_CURRENT, STEP_NEXT, STEP_GROW_NEXT, STEP_PUBLISH };
 struct journal {
 	struct journal_config config;
 	const struct validity *map;
+	const struct journal_marks *marks;
 	void (*changed)(void *ctx);
 	void *ctx;
 	struct journal_live *live;
@@ -70,16 +76,16 @@ struct journal {
 	bool next_active; /* the next file is being written */
 	uint64_t cursor;  /* sectors before it are in its map */
 
-	uint64_t written;     /* live changes before it are in a batch, or stable */
-	uint64_t *weakened;   /* of each that says both: 0, or what narrows it: position << 2 |
-				 sides */
-	uint64_t committed;   /* ... are stable */
-	uint64_t base;	      /* ... are of no use any more: the file says so */
-	uint64_t target_base; /* ... will be, after the batch */
+	struct said *said;	 /* of each live change */
+	uint64_t flushed[SIDES]; /* marks->stable, at the last sync */
+	unsigned unflushed;	 /* live changes of which the file cannot say all yet */
+	uint64_t forced;	 /* ... and does, because there was no room left */
+	uint64_t base;		 /* live changes before it are of no use any more */
+	uint64_t target_base;	 /* ... will be, after the batch */
 	struct list_head aheads; /* the oldest first */
-	uint64_t last_set;	 /* ... are of use in the file */
-	uint64_t distrusted;	 /* writes wait until those before it are stable */
-	uint64_t lost;		 /* syncs too: a side has lost what an intent trusts it with */
+	uint64_t edition;	 /* grows with what there is to say */
+	uint64_t stable_edition; /* ... of which the file says so much */
+	uint64_t distrusted;	 /* writes wait until it says that edition */
 	bool note_dirty;
 
 	struct intent **intent_at; /* by region */
@@ -91,7 +97,9 @@ struct journal {
 	unsigned drops;
 
 	/* The migration's own sync. */
-	uint64_t all_position, all_seq;
+	uint64_t all_position;
+	uint64_t all_edition;	       /* says all before that position */
+	uint64_t all_batch;	       /* ... if any does */
 	bool all_flushed;	       /* both sides were: intents may go when it is stable */
 	struct journal_wait *all_wait; /* whose it is */
 	uint8_t *slice;		       /* of the map, when it was taken: 4 bytes a run */
@@ -99,6 +107,7 @@ struct journal {
 	size_t slice_len;
 	uint64_t slice_end;	 /* sectors */
 	uint64_t slice_position; /* live changes before it are in the slice */
+	uint64_t next_position;	 /* ... in some slice of the next file */
 	bool slice_taken, slice_ready;
 
 	/* The batch. */
@@ -111,7 +120,8 @@ struct journal {
 	bool slicing;	/* ... and the slice with it */
 	bool ends_next; /* ... and its map is whole then */
 	bool stable;	/* one file has it */
-	uint64_t target;
+	uint64_t batch_edition;
+	uint64_t target; /* live changes before it have been looked at */
 	struct record_buf buf[STORE_FILES];
 	struct store_io io;
 	struct list_head waits;
@@ -120,16 +130,29 @@ struct journal {
 static void kick(struct journal *j);
 static void run_step(struct journal *j);
 
+/* There is a file that can be written to. */
+static bool
+has_current(const struct journal *j)
+{
+	return !j->starting && !j->failed;
+}
+
 /* --- changes ---------------------------------------------------------------------- */
 
 /* What is newer than the slice will be written behind it, though it is stable already. */
+static uint64_t
+oldest(const struct journal *j)
+{
+	bool slice = j->slice_taken || j->slice_ready;
+
+	return slice && j->slice_position < j->base ? j->slice_position : j->base;
+}
+
+/* The last entry is left to who opens the journal next (distrust_old). */
 static unsigned
 room(const struct journal *j)
 {
-	bool slice = j->slice_taken || j->slice_ready;
-	uint64_t base = slice && j->slice_position < j->base ? j->slice_position : j->base;
-
-	return j->live->entries - (unsigned)(j->live->head - base);
+	return j->live->entries - 1 - (unsigned)(j->live->head - oldest(j));
 }
 
 static struct journal_change *
@@ -138,24 +161,73 @@ change_at(const struct journal *j, uint64_t position)
 	return &j->live->change[position & (j->live->entries - 1)];
 }
 
-/* Live changes before that position are of no use once those before target are stable. */
-static uint64_t
-base_of(const struct journal *j, uint64_t target)
+static struct said *
+said_at(const struct journal *j, uint64_t position)
 {
-	const struct journal_ahead *ahead;
+	return &j->said[position & (j->live->entries - 1)];
+}
 
-	if (list_empty(&j->aheads))
-		return target;
-	ahead = list_entry(j->aheads.next, struct journal_ahead, link);
-	return ahead->position < target ? ahead->position : target;
+/* There is nothing about it to say in the file. */
+static bool
+is_live_only(const struct journal_change *c)
+{
+	return c->kind == CHANGE_AHEAD || c->kind == CHANGE_SETTLED;
+}
+
+/*
+ * What the file may say of a live change: on which sides the range is valid, and
+ * stable. What takes validity away may be said at any time.
+ */
+static side_mask
+said_of(const struct journal *j, uint64_t position)
+{
+	const struct journal_change *c = change_at(j, position);
+	const uint64_t *wrote = said_at(j, position)->wrote;
+
+	if (is_live_only(c))
+		return NO_SIDE;
+	if (c->kind != CHANGE_SET)
+		return BOTH;
+	return c->sides & ((wrote[SRC] <= j->flushed[SRC] ? SRC_BIT : NO_SIDE) |
+			   (wrote[DST] <= j->flushed[DST] ? DST_BIT : NO_SIDE));
+}
+
+static bool
+is_unflushed(const struct journal *j, uint64_t position)
+{
+	const struct journal_change *c = change_at(j, position);
+
+	return c->kind == CHANGE_SET && c->sides != said_of(j, position);
+}
+
+/* From now on the file may say all of it. */
+static void
+say_all(struct journal *j, uint64_t position)
+{
+	j->unflushed -= is_unflushed(j, position);
+	memset(said_at(j, position)->wrote, 0, sizeof(said_at(j, position)->wrote));
+}
+
+/* Live changes before that position are of no use once the file says all that it may. */
+static uint64_t
+base_of(const struct journal *j)
+{
+	uint64_t base = j->base, end = j->live->head;
+
+	if (!list_empty(&j->aheads))
+		end = list_entry(j->aheads.next, struct journal_ahead, link)->position;
+	if (!j->unflushed)
+		return end;
+	while (base < end && !is_unflushed(j, base))
+		base++;
+	return base;
 }
 
 /* What is of no use in the file makes room without a flush of the disks. */
 static bool
 wants_room(const struct journal *j)
 {
-	return room(j) < j->live->entries / 2 && j->last_set <= j->committed &&
-	       base_of(j, j->live->head) > j->base;
+	return room(j) < j->live->entries / 2 && base_of(j) > j->base;
 }
 
 bool
@@ -181,7 +253,9 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	       uint64_t count, side_mask sides)
 {
 	assert(room(j) && count <= UINT32_MAX);
-	j->weakened[j->live->head & (j->live->entries - 1)] = NO_SIDE;
+	*said_at(j, j->live->head) = (struct said){
+		.wrote = { j->marks->wrote[SRC], j->marks->wrote[DST] },
+	};
 	*change_at(j, j->live->head) = (struct journal_change){
 		.sector = sector,
 		.count = (uint32_t)count,
@@ -190,13 +264,11 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	};
 	/* Whoever reads this after we were killed sees the change, or not its number. */
 	__atomic_store_n(&j->live->head, j->live->head + 1, __ATOMIC_RELEASE);
-	if (kind != CHANGE_AHEAD && kind != CHANGE_SETTLED)
-		j->last_set = j->live->head;
+	j->unflushed += is_unflushed(j, j->live->head - 1);
+	j->edition += said_of(j, j->live->head - 1) != NO_SIDE;
 	/* The file may say both still, and the writes that follow need no intent. */
-	if (kind == CHANGE_DISTRUST)
-		j->lost = j->live->head;
 	if (kind == CHANGE_DISTRUST || kind == CHANGE_NARROW)
-		j->distrusted = j->live->head;
+		j->distrusted = j->edition;
 }
 
 void
@@ -219,7 +291,7 @@ journal_ahead_ends(struct journal_ahead *ahead)
 bool
 journal_open_to_writes(const struct journal *j)
 {
-	return !j->starting && !j->failed && j->committed >= j->distrusted;
+	return !j->starting && !j->failed && j->stable_edition >= j->distrusted;
 }
 
 bool
@@ -264,10 +336,9 @@ journal_write_begins(struct journal *j, uint64_t sector)
 }
 
 void
-journal_write_ends(struct intent *intent, uint64_t seq)
+journal_write_ends(struct intent *intent)
 {
 	intent->inflight--;
-	intent->seq = seq;
 }
 
 bool
@@ -276,16 +347,18 @@ journal_trusts(const struct journal *j, enum side side)
 	return j->trusted[side];
 }
 
-/* What both sides have been flushed of since, and P knows: that is in doubt no more. */
+/*
+ * What both sides have been flushed of since, and P knows: that is in doubt no more.
+ * So it is for a region in which nothing has been in flight since the last time.
+ */
 static void
 drop_intents(struct journal *j)
 {
 	struct intent *intent, *next;
 
 	list_for_each_entry_safe(intent, next, &j->intents, link) {
-		if (!intent->stable || intent->inflight || intent->seq > j->all_seq)
+		if (!intent->stable || intent->inflight)
 			continue;
-		/* One that is in use would be asked for again at once. */
 		if (intent->used) {
 			intent->used = false;
 			continue;
@@ -312,6 +385,8 @@ begin_next(struct journal *j)
 	j->slice_taken = j->slice_ready = false;
 	j->next = (struct file){ 0 };
 	j->next.chain.epoch = j->config.epoch + j->starting;
+	for (uint64_t i = j->base; i < j->live->head; i++)
+		said_at(j, i)->file[STORE_NEXT] = NO_SIDE;
 	list_for_each_entry(intent, &j->intents, link)
 		intent->in_next = false;
 }
@@ -369,25 +444,34 @@ has_both(const struct journal *j, uint64_t sector, uint64_t end)
 	return false;
 }
 
+/* What M calls valid on both in the range is valid on kept only, from now on. */
+static void
+narrow(struct journal *j, uint64_t sector, uint64_t count, side_mask kept,
+       weakened_fn *weakened, void *ctx)
+{
+	if (!has_both(j, sector, sector + count))
+		return;
+	if (room(j) > j->reserved + 1) {
+		weakened(ctx, sector, count, kept);
+		journal_change(j, CHANGE_NARROW, sector, count, kept);
+	} else {
+		weakened(ctx, 0, validity_sectors(j->map), kept);
+		journal_change(j, CHANGE_DISTRUST, 0, 0, BOTH & (side_mask)~kept);
+	}
+}
+
 /*
  * Both where not both were flushed is one; and so it is in M from now on. It may be
  * that already: then it is what M says, for what narrows both has no effect on one.
  */
 static void
-weaken_slice(struct journal *j, side_mask kept, weakened_fn *weakened, void *ctx)
+weaken_slice(struct journal *j, side_mask flushed, weakened_fn *weakened, void *ctx)
 {
 	size_t len = j->slice_len;
 	uint64_t end = j->cursor;
 
-	if (!has_both(j, j->cursor, j->slice_end)) {
-		/* Nothing is lost. */
-	} else if (room(j) > j->reserved + 1) {
-		weakened(ctx, j->cursor, j->slice_end - j->cursor, kept);
-		journal_change(j, CHANGE_NARROW, j->cursor, j->slice_end - j->cursor, kept);
-	} else {
-		weakened(ctx, 0, validity_sectors(j->map), kept);
-		journal_distrust(j, kept == SRC_BIT ? DST : SRC);
-	}
+	narrow(j, j->cursor, j->slice_end - j->cursor, flushed ? flushed : SRC_BIT, weakened,
+	       ctx);
 
 	memcpy(j->slice_before, j->slice, len);
 	j->slice_len = 0;
@@ -404,6 +488,7 @@ weaken_slice(struct journal *j, side_mask kept, weakened_fn *weakened, void *ctx
 			part = end - j->slice_end;
 			if (sides == BOTH)
 				sides = validity_get(j->map, j->slice_end, part, &part);
+			j->forced += !(sides & flushed);
 			slice_put(j, part, sides);
 		}
 	}
@@ -411,103 +496,95 @@ weaken_slice(struct journal *j, side_mask kept, weakened_fn *weakened, void *ctx
 
 /* --- syncs -------------------------------------------------------------------------- */
 
-uint64_t
-journal_take(const struct journal *j)
+/*
+ * Should this opening of the journal be killed before it has a file, the next one reads
+ * the old live changes again, which are to know that a side has lost what they say of
+ * both. Once is enough: then nothing is on both, until there is a file.
+ */
+static void
+distrust_old(struct journal *j, enum side side)
 {
-	return j->live->head;
-}
+	struct journal_live *old = j->config.old;
 
-static uint64_t *
-weakened_at(const struct journal *j, uint64_t position)
-{
-	return &j->weakened[position & (j->live->entries - 1)];
-}
-
-static bool
-claims_both(const struct journal *j, uint64_t position)
-{
-	const struct journal_change *c = change_at(j, position);
-
-	return c->kind == CHANGE_SET && c->sides == BOTH && !*weakened_at(j, position);
+	old->change[old->head & (old->entries - 1)] =
+		(struct journal_change){ .kind = CHANGE_DISTRUST, .sides = side_bit(side) };
+	__atomic_store_n(&old->head, old->head + 1, __ATOMIC_RELEASE);
+	j->config.old = NULL;
 }
 
 void
 journal_distrust(struct journal *j, enum side side)
 {
-	side_mask other = side_bit(side_other(side));
-
-	for (uint64_t i = j->written; i < j->live->head; i++)
-		if (claims_both(j, i))
-			*weakened_at(j, i) = j->live->head << 2 | other;
 	journal_change(j, CHANGE_DISTRUST, 0, 0, side_bit(side));
+	if (j->starting && j->config.old)
+		distrust_old(j, side);
+	kick(j);
 }
 
-bool
-journal_claims_both(const struct journal *j, uint64_t position)
+/* Looks at what has been flushed since the last time. */
+static void
+look(struct journal *j)
 {
-	for (uint64_t i = j->written; i < position; i++)
-		if (claims_both(j, i))
-			return true;
-	return false;
+	uint64_t was[SIDES] = { j->flushed[SRC], j->flushed[DST] };
+
+	memcpy(j->flushed, j->marks->stable, sizeof(j->flushed));
+	if (!j->unflushed || !memcmp(was, j->flushed, sizeof(was)))
+		return;
+	j->unflushed = 0;
+	for (uint64_t i = j->base; i < j->live->head; i++)
+		j->unflushed += is_unflushed(j, i);
+	j->edition++;
 }
 
-void
-journal_weaken(struct journal *j, uint64_t position, side_mask kept, weakened_fn *weakened,
-	       void *ctx)
+/*
+ * What cannot be flushed has used up half of the room, and the guest is not to wait
+ * for it: what one side has alone is said of it all the same.
+ */
+static void
+make_room(struct journal *j, weakened_fn *weakened, void *ctx)
 {
-	for (uint64_t i = j->written; i < position; i++) {
+	for (uint64_t i = j->base; i < j->all_position; i++) {
 		const struct journal_change c = *change_at(j, i);
 
-		if (!claims_both(j, i))
+		if (!is_unflushed(j, i))
 			continue;
-		if (room(j) <= j->reserved + 1) {
-			weakened(ctx, 0, validity_sectors(j->map), kept);
-			journal_distrust(j, kept == SRC_BIT ? DST : SRC);
-			return;
-		}
-		*weakened_at(j, i) = j->live->head << 2 | kept;
-		weakened(ctx, c.sector, c.count, kept);
-		journal_change(j, CHANGE_NARROW, c.sector, c.count, kept);
+		if (c.sides == BOTH)
+			narrow(j, c.sector, c.count, said_of(j, i) ? said_of(j, i) : SRC_BIT,
+			       weakened, ctx);
+		else
+			j->forced++;
+		say_all(j, i);
+		j->edition++;
 	}
 }
 
-static bool
-is_stable(const struct journal *j, uint64_t position)
-{
-	/* What is of use to a killed process only is never written for its own sake. */
-	return (position <= j->committed && j->lost <= j->committed) ||
-	       j->last_set <= j->committed;
-}
-
 static void
-wait_add(struct journal *j, struct journal_wait *w, uint64_t position)
+wait_add(struct journal *j, struct journal_wait *w)
 {
-	w->position = position;
-	w->batch = j->batch + 1;
+	w->edition = j->edition;
 	list_add_tail(&w->link, &j->waits);
 	kick(j);
 }
 
 void
-journal_sync(struct journal *j, struct journal_wait *w, uint64_t position)
+journal_sync(struct journal *j, struct journal_wait *w)
 {
-	if (is_stable(j, position) && !j->failed && !j->starting)
+	look(j);
+	if (j->stable_edition == j->edition && has_current(j))
 		w->done(w);
 	else
-		wait_add(j, w, position);
+		wait_add(j, w);
 }
 
-uint64_t
-journal_take_all(struct journal *j, uint64_t seq)
+void
+journal_take_all(struct journal *j)
 {
 	j->all_position = j->live->head;
-	j->all_seq = seq;
 	j->all_flushed = false;
 	if (!j->next_active && !j->blocked && next_is_due(j))
 		begin_next(j);
 	if (j->next_active && !j->slice_ready)
 		take_slice(j);
-	return j->all_position;
 }
 
 void
@@ -515,33 +592,38 @@ journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed,
 		 weakened_fn *weakened, void *ctx)
 {
 	j->all_flushed = flushed == BOTH;
+	look(j);
+	if (flushed != BOTH && room(j) < j->live->entries / 2)
+		make_room(j, weakened, ctx);
 	if (j->slice_taken && flushed != BOTH) {
-		if (j->starting || j->failed)
-			weaken_slice(j, flushed ? flushed : SRC_BIT, weakened, ctx);
-		else
+		if (has_current(j))
 			abandon_next(j);
+		else
+			weaken_slice(j, flushed, weakened, ctx);
 	}
 	j->slice_ready = j->slice_taken;
 	j->slice_taken = false;
 	j->note_dirty = true; /* what has been counted since */
+	j->all_edition = ++j->edition;
+	j->all_batch = j->batch + 1;
 	j->all_wait = w;
-	wait_add(j, w, j->all_position);
+	wait_add(j, w);
 }
 
 bool
 journal_wants_sync(const struct journal *j)
 {
 	return (!j->blocked && !j->slice_ready && (j->next_active || next_is_due(j))) ||
-	       (room(j) < j->live->entries / 2 && j->last_set > j->committed) ||
-	       j->committed < j->distrusted;
+	       (room(j) < j->live->entries / 2 && j->unflushed);
 }
 
 void
 journal_note(struct journal *j, struct journal_wait *w)
 {
 	j->note_dirty = true;
+	j->edition++;
 	if (w)
-		wait_add(j, w, 0);
+		wait_add(j, w);
 	else
 		kick(j);
 }
@@ -556,28 +638,29 @@ put_note(struct journal *j, struct record_buf *b)
 	record_end(b);
 }
 
+/*
+ * From the first of which there is something else to say than the file does, to the
+ * last: so often as they are read, in their order, the outcome is the same.
+ */
 static void
-put_changes(struct journal *j, struct record_buf *b, uint64_t from, uint64_t to)
+put_changes(struct journal *j, struct record_buf *b, enum store_file file)
 {
-	if (from == to && j->target_base == j->base)
+	uint64_t i = oldest(j);
+
+	while (i < j->target && said_at(j, i)->batch == said_at(j, i)->file[file])
+		i++;
+	if (i == j->target && j->target_base == j->base)
 		return;
 	record_begin(b, RECORD_CHANGES);
 	record_put64(b, j->target_base);
-	for (uint64_t i = from; i < to; i++) {
-		const struct journal_change *c = change_at(j, i);
+	for (; i < j->target; i++) {
+		struct journal_change c = *change_at(j, i);
 
-		if (c->kind != CHANGE_AHEAD && c->kind != CHANGE_SETTLED)
-			record_change(b, c);
-	}
-	/* What narrows them comes later, but must be read with them: the same record has it. */
-	for (uint64_t i = from; i < to; i++)
-		if (*weakened_at(j, i) >> 2 >= to) {
-			struct journal_change c = *change_at(j, i);
-
-			c.kind = CHANGE_NARROW;
-			c.sides = *weakened_at(j, i) & BOTH;
+		if (c.kind == CHANGE_SET)
+			c.sides = said_at(j, i)->batch;
+		if (c.sides && !is_live_only(&c))
 			record_change(b, &c);
-		}
+	}
 	record_end(b);
 }
 
@@ -648,22 +731,32 @@ build_current(struct journal *j)
 	record_start(b, &j->current.chain);
 	if (j->noting)
 		put_note(j, b);
-	put_changes(j, b, j->current.position, j->target);
+	put_changes(j, b, STORE_CURRENT);
 	put_drops(j, b);
 	put_intents(j, b, false);
 	record_finish(b);
 }
 
-/*
- * The slice comes first, and all changes since it was taken follow it, those too that
- * the file has already: it would undo them.
- */
+/* All changes since the slice was taken follow it, for it would undo them. */
+static void
+follow_slice(struct journal *j)
+{
+	if (!j->slicing)
+		return;
+	if (!j->cursor) {
+		j->next_position = j->slice_position;
+		for (uint64_t i = oldest(j); i < j->slice_position; i++)
+			said_at(j, i)->file[STORE_NEXT] = said_at(j, i)->batch;
+	}
+	for (uint64_t i = j->slice_position; i < j->target; i++)
+		said_at(j, i)->file[STORE_NEXT] = NO_SIDE;
+}
+
 static void
 build_next(struct journal *j)
 {
 	struct record_buf *b = &j->buf[STORE_NEXT];
 	bool begins = !j->next.chain.offset;
-	uint64_t from = j->next.position;
 
 	record_start(b, &j->next.chain);
 	if (begins)
@@ -672,9 +765,8 @@ build_next(struct journal *j)
 	if (begins || j->noting)
 		put_note(j, b);
 	put_slice(j, b);
-	if (j->slicing && (!j->cursor || j->slice_position < from))
-		from = j->slice_position;
-	put_changes(j, b, from, j->target);
+	follow_slice(j);
+	put_changes(j, b, STORE_NEXT);
 	put_drops(j, b);
 	j->ends_next = j->slicing && j->slice_end == validity_sectors(j->map);
 	put_intents(j, b, true);
@@ -686,31 +778,13 @@ build_next(struct journal *j)
 	record_finish(b);
 }
 
-/* How far the changes may be written: to the last that somebody has flushed. */
-static uint64_t
-flushed_position(const struct journal *j)
-{
-	uint64_t position = j->last_set <= j->committed ? j->live->head : j->written;
-	const struct journal_wait *w;
-
-	list_for_each_entry(w, &j->waits, link)
-		if (w->position > position)
-			position = w->position;
-	return position;
-}
-
 static bool
 has_work(const struct journal *j)
 {
-	const struct journal_wait *w;
-
 	/* A sync that has brought no piece, for want of a file, is to make way for one. */
-	if (j->starting || j->failed)
+	if (!has_current(j))
 		return j->slice_ready || j->all_wait;
-	list_for_each_entry(w, &j->waits, link)
-		if (w->batch > j->batch || w->position > j->committed)
-			return true;
-	return j->asked || j->note_dirty || j->slice_ready || wants_room(j);
+	return j->edition > j->stable_edition || j->asked || j->slice_ready || wants_room(j);
 }
 
 static void
@@ -721,8 +795,11 @@ build(struct journal *j)
 
 	j->batch++;
 	j->stable = false;
-	j->target = j->written = flushed_position(j);
-	j->target_base = base_of(j, j->target);
+	j->batch_edition = j->edition;
+	j->target = j->live->head;
+	j->target_base = base_of(j);
+	for (uint64_t i = oldest(j); i < j->target; i++)
+		said_at(j, i)->batch = said_of(j, i);
 	j->noting = j->note_dirty;
 	j->note_dirty = false;
 	j->dropping = j->drops;
@@ -731,7 +808,7 @@ build(struct journal *j)
 			intent->in_batch = true;
 			n++;
 		}
-	if (!j->starting && !j->failed)
+	if (has_current(j))
 		build_current(j);
 	j->in_next = j->next_active && (j->slice_ready || j->cursor);
 	j->slicing = j->in_next && j->slice_ready;
@@ -758,9 +835,8 @@ kick(struct journal *j)
 static bool
 is_over(const struct journal *j, const struct journal_wait *w)
 {
-	return w->batch <= j->batch &&
-	       (w == j->all_wait ||
-		(j->stable && w->position <= j->committed && j->lost <= j->committed));
+	return w->edition <= j->stable_edition ||
+	       (w == j->all_wait && j->all_batch <= j->batch);
 }
 
 static void
@@ -787,7 +863,7 @@ batch_is_stable(struct journal *j)
 {
 	struct intent *intent;
 
-	j->committed = j->current.position;
+	j->stable_edition = j->batch_edition;
 	j->base = j->target_base;
 	if (j->dropping) {
 		j->drops -= j->dropping;
@@ -799,7 +875,7 @@ batch_is_stable(struct journal *j)
 			intent->stable = true;
 			j->asked--;
 		}
-	if (j->all_flushed && j->committed >= j->all_position) {
+	if (j->all_flushed && j->stable_edition >= j->all_edition) {
 		j->all_flushed = false;
 		drop_intents(j);
 	}
@@ -840,11 +916,19 @@ end_batch(struct journal *j)
 	j->changed(j->ctx);
 }
 
+/* The file has what the batch says. */
+static void
+file_has(struct journal *j, enum store_file file)
+{
+	for (uint64_t i = oldest(j); i < j->target; i++)
+		said_at(j, i)->file[file] = said_at(j, i)->batch;
+}
+
 static void
 next_is_written(struct journal *j)
 {
 	j->next.chain = j->buf[STORE_NEXT].chain;
-	j->next.position = j->target;
+	file_has(j, STORE_NEXT);
 	if (j->slicing) {
 		j->cursor = j->slice_end;
 		j->slice_ready = false;
@@ -854,6 +938,16 @@ next_is_written(struct journal *j)
 static void
 next_is_published(struct journal *j)
 {
+	for (uint64_t i = j->base; i < j->live->head; i++) {
+		struct said *said = said_at(j, i);
+
+		/* What could not be flushed is in the slices, as the map had it since. */
+		if (i < j->next_position) {
+			say_all(j, i);
+			said->file[STORE_NEXT] = said_of(j, i);
+		}
+		said->file[STORE_CURRENT] = said->file[STORE_NEXT];
+	}
 	j->current = j->next;
 	j->current.map_end = j->current.chain.offset;
 	j->config.epoch = j->current.chain.epoch;
@@ -879,12 +973,6 @@ next_failed(struct journal *j, int err)
 	end_batch(j);
 }
 
-static bool
-has_current(const struct journal *j)
-{
-	return !j->starting && !j->failed;
-}
-
 static void
 store_done(struct store_io *io, int err)
 {
@@ -906,7 +994,7 @@ store_done(struct store_io *io, int err)
 		j->error = err ? err : j->error;
 		if (!err) {
 			j->current.chain = j->buf[STORE_CURRENT].chain;
-			j->current.position = j->target;
+			file_has(j, STORE_CURRENT);
 			j->stable = true;
 		}
 		break;
@@ -1028,7 +1116,8 @@ journal_get_status(const struct journal *j, struct journal_status *s)
 				       : JOURNAL_GOOD,
 		.error = j->error,
 		.file_bytes = j->current.chain.offset,
-		.unwritten = j->live->head - j->committed,
+		.unwritten = j->unflushed + (j->edition - j->stable_edition),
+		.forced = j->forced,
 	};
 	list_for_each_entry(intent, &j->intents, link)
 		s->intents++;
@@ -1045,10 +1134,11 @@ journal_retry(struct journal *j)
 }
 
 void
-journal_attach(struct journal *j, const struct validity *map, void (*changed)(void *ctx),
-	       void *ctx)
+journal_attach(struct journal *j, const struct validity *map, const struct journal_marks *marks,
+	       void (*changed)(void *ctx), void *ctx)
 {
 	j->map = map;
+	j->marks = marks;
 	j->changed = changed;
 	j->ctx = ctx;
 }
@@ -1071,16 +1161,16 @@ journal_create(const struct journal_config *config, uint64_t sectors)
 	INIT_LIST_HEAD(&j->waits);
 	INIT_LIST_HEAD(&j->aheads);
 	pool_init(&j->intent_pool, sizeof(struct intent));
+	j->said = calloc(live->entries, sizeof(*j->said));
 	j->intent_at = calloc((sectors + JOURNAL_REGION_SECTORS - 1) / JOURNAL_REGION_SECTORS,
 			      sizeof(*j->intent_at));
 	j->slice = malloc(SLICE_BYTES);
 	j->slice_before = malloc(SLICE_BYTES);
-	j->weakened = calloc(live->entries, sizeof(*j->weakened));
 	for (enum store_file f = STORE_CURRENT; f < STORE_FILES; f++) {
 		j->buf[f].size = BUFFER_BYTES / JOURNAL_ALIGN * JOURNAL_ALIGN;
 		j->buf[f].bytes = malloc(BUFFER_BYTES);
 	}
-	if (!j->intent_at || !j->slice || !j->slice_before || !j->weakened ||
+	if (!j->said || !j->intent_at || !j->slice || !j->slice_before ||
 	    !j->buf[STORE_CURRENT].bytes || !j->buf[STORE_NEXT].bytes) {
 		journal_destroy(j);
 		return NULL;
@@ -1102,10 +1192,10 @@ journal_destroy(struct journal *j)
 	list_for_each_entry_safe(intent, next, &j->intents, link)
 		pool_put(&j->intent_pool, intent);
 	pool_release(&j->intent_pool);
+	free(j->said);
 	free(j->intent_at);
 	free(j->slice);
 	free(j->slice_before);
-	free(j->weakened);
 	free(j->buf[STORE_CURRENT].bytes);
 	free(j->buf[STORE_NEXT].bytes);
 	free(j);

@@ -13,10 +13,12 @@
  *
  * Invariants of the file:
  *  - Durability. When a flush of the guest's returns, P names for every sector a
- *    valid side that holds at least the last write acknowledged before it. So a
- *    sync takes the changes made so far, then flushes the disks, then writes
- *    down just those (journal_sync). That a sector is valid on both is written
- *    only if both were flushed; else P knows less than M, which costs a copy.
+ *    valid side that holds at least the last write acknowledged before it. So the
+ *    file names a side for what a change made valid there only once that side has
+ *    been flushed since (said_of). Until then P knows less than M, which is as
+ *    good after a power failure; and the live change is kept, for a kill.
+ *    What has been said may be said again, with more of it, in the same order:
+ *    the outcome is the same.
  *  - Stability. What P calls {SRC,DST} is the same on both, or lies in a region
  *    with an intent: recovery trusts the side that this names. Before the guest
  *    writes to a sector that P or M calls {SRC,DST} its region's intent must be
@@ -28,7 +30,7 @@
  * next one is written beside it, a piece of the map with each sync, and takes its
  * place when it is whole.
  *
- * Memory: JOURNAL_BYTES of buffers, 16 bytes a live change, 8 bytes for each
+ * Memory: JOURNAL_BYTES of buffers, 40 bytes a live change, 8 bytes for each
  * 16 MiB of disk (touched only where there are intents), 64 bytes an intent.
  */
 #ifndef MIGRATE_JOURNAL_H
@@ -51,6 +53,8 @@
 struct journal_config {
 	struct store *store;
 	struct journal_live *live; /* zeroed but for boot and entries; the host's memory */
+	struct journal_live
+		*old; /* what was read with the file, if it belongs to it; or NULL */
 	uint8_t uuid[16];
 	uint64_t epoch;	  /* of the file that was read; the next one's is one more */
 	const char *head; /* copied into every file; stays where it is */
@@ -76,7 +80,7 @@ struct journal_wait {
 	void (*done)(struct journal_wait *w);
 	/* The journal's. */
 	struct list_head link;
-	uint64_t batch, position;
+	uint64_t edition;
 };
 
 struct journal_status {
@@ -84,7 +88,8 @@ struct journal_status {
 	int error;	     /* -errno of the last failure, while it is not good */
 	uint64_t file_bytes; /* of the current file, in use */
 	uint64_t intents;    /* regions that are in doubt if power fails now */
-	uint64_t unwritten;  /* live changes that are not in the file yet */
+	uint64_t unwritten;  /* changes that the file does not say, or not all of */
+	uint64_t forced;     /* changes ever that it says though they are not stable */
 };
 
 /* For a disk of so many sectors; NULL if out of memory. It does nothing before it is attached.
@@ -94,11 +99,20 @@ void journal_destroy(struct journal *j); /* no request is with the store */
 bool journal_quiet(const struct journal *j);
 
 /*
- * The engine's: map is only read. changed() is called when something was written
+ * Of each side, how many writes it has answered, and of how many of these a good flush
+ * that was asked for later has made stable.
+ */
+struct journal_marks {
+	uint64_t wrote[SIDES];
+	uint64_t stable[SIDES];
+};
+
+/*
+ * The engine's: map and marks are only read. changed() is called when something was written
  * down, or can be: writes may go on, or a sync is wanted (journal_wants_sync).
  */
-void journal_attach(struct journal *j, const struct validity *map, void (*changed)(void *ctx),
-		    void *ctx);
+void journal_attach(struct journal *j, const struct validity *map,
+		    const struct journal_marks *marks, void (*changed)(void *ctx), void *ctx);
 
 void journal_get_status(const struct journal *j, struct journal_status *status);
 /* Tries again what failed; to be called every second or so, and when told to. */
@@ -147,9 +161,9 @@ bool journal_open_to_writes(const struct journal *j);
 bool journal_open_to_copies(const struct journal *j); /* the copier leaves it the last room */
 bool journal_intent(struct journal *j, uint64_t sector, enum side trusted);
 
-/* A write in such a region begins, and has ended on both sides: at seq of the engine's. */
+/* A write in such a region begins, and has ended on both sides. */
 struct intent *journal_write_begins(struct journal *j, uint64_t sector);
-void journal_write_ends(struct intent *intent, uint64_t seq);
+void journal_write_ends(struct intent *intent);
 
 /* Whether there are intents that trust that side. */
 bool journal_trusts(const struct journal *j, enum side side);
@@ -157,35 +171,21 @@ bool journal_trusts(const struct journal *j, enum side side);
 /* --- syncs -------------------------------------------------------------------------- */
 
 /*
- * A sync: journal_take() before the disks are asked to flush gives the position
- * that it covers; journal_sync() after they have calls w->done once all changes
- * before it are stable (perhaps at once). Nothing is written if there is nothing
- * to write.
+ * A sync, after a flush of the disks: w->done is called once the file says all that
+ * may be said, perhaps at once. Nothing is written if there is nothing new to say.
  */
-uint64_t journal_take(const struct journal *j);
-void journal_sync(struct journal *j, struct journal_wait *w, uint64_t position);
+void journal_sync(struct journal *j, struct journal_wait *w);
 
-/* Whether one of the changes before position says that a range is valid on both. */
-bool journal_claims_both(const struct journal *j, uint64_t position);
 /* M is to follow: where the range is valid on both it is on kept only. */
 typedef void weakened_fn(void *ctx, uint64_t sector, uint64_t count, side_mask kept);
 
 /*
- * A side could not be flushed, so none of the changes before position may say that
- * both are valid: they are written down along with what narrows that to kept.
- * weakened() is told each range.
+ * The migration's own sync, for which the engine has both disks flushed: intents are dropped,
+ * and the next file is carried on by a piece; w is done when that has been written, or has
+ * failed. One at a time. flushed is what could be: where there is no file that is good the next
+ * one is carried on all the same, and says less.
  */
-void journal_weaken(struct journal *j, uint64_t position, side_mask kept, weakened_fn *weakened,
-		    void *ctx);
-
-/*
- * The migration's own sync, for which the engine, having written up to seq, has
- * both disks flushed: intents are dropped, and the next file is carried on by a
- * piece; w is done when that has been written, or has failed. One at a time.
- * flushed is what could be: where there is no file that is good the next one is
- * carried on all the same, and says less.
- */
-uint64_t journal_take_all(struct journal *j, uint64_t seq);
+void journal_take_all(struct journal *j);
 void journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed,
 		      weakened_fn *weakened, void *ctx);
 bool journal_wants_sync(const struct journal *j);

@@ -321,16 +321,6 @@ lose_cache(struct sim_disk *d)
 	}
 }
 
-/* What such a flush has left in the cache is lost if power fails, and that was told. */
-static void
-may_lose_cache(struct sim_disk *d)
-{
-	if (world.ended && d->side != (world.m.state == MIGRATION_COMPLETED))
-		return;
-	for (uint64_t s = 0; s < world.plan.sectors; s++)
-		promise_may_lose(d->side, s);
-}
-
 static void
 answer_flush(struct op *op)
 {
@@ -339,8 +329,6 @@ answer_flush(struct op *op)
 	if (op->err) {
 		if (world.plan.drops_cache)
 			lose_cache(d);
-		if (world.plan.journal)
-			may_lose_cache(d);
 		return;
 	}
 	if (op->flush < d->flushed)

@@ -33,7 +33,7 @@ struct sector {
 	bool settled;	     /* read since, with no write about */
 	uint64_t settled_on; /* this tag */
 	uint64_t settled_at; /* since */
-	bool fresh;	     /* written since the last power failure */
+	bool fresh;	     /* written, or lost, since the last power failure */
 };
 
 static struct {
@@ -206,6 +206,7 @@ history_revive(uint64_t sector, uint64_t tag)
 
 	s->changed = history_now();
 	s->settled = false;
+	s->fresh = true;
 	history.faulty = true;
 	for_each_value(v, s) if (v->tag == tag && v->ended != NEVER)
 	{

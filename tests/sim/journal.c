@@ -267,6 +267,7 @@ journal_make(void)
 		abort();
 	journal.made->entries = world.plan.live_entries;
 	config.live = journal.made;
+	config.old = journal.contents.live ? journal.live : NULL;
 	j = journal_create(&config, world.plan.sectors);
 	if (!j)
 		abort();
@@ -274,6 +275,12 @@ journal_make(void)
 }
 
 /* --- crashes ----------------------------------------------------------------- */
+
+bool
+journal_began(void)
+{
+	return !journal.made;
+}
 
 void
 journal_crash(enum crash_kind kind)

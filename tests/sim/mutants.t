@@ -74,7 +74,7 @@ for my $number (1 .. @mutants) {
 	my $dir = "$build/mutants/$number";
 	make_path($dir);
 	compile($mutant, $dir);
-	my $first = $mutant->{name} =~ /^journal: / ? 1000000001 : 1;
+	my $first = $mutant->{name} =~ /^journal: / ? 2000000001 : 1;
 	my $output = `$dir/sim -q -f $first -n $seeds 2>&1`;
 	my $caught = $? != 0;
 	for my $seed (@regressions) {

@@ -26,7 +26,7 @@
 #define ENDLESS_COUNT 16u /* sectors of a request of an endless guest, at most */
 
 #define PLAN_JOURNAL_SEEDS 1000000000ull
-/* From here on flushes fail too, with a journal: that is not mended yet. */
+/* From here on flushes of the disks fail too, with a journal. */
 #define PLAN_FLUSH_SEEDS 2000000000ull
 
 #define MS	1000000ull

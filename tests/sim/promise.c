@@ -24,6 +24,7 @@ static struct {
 	uint64_t flush_error;		     /* when the last one failed */
 	uint64_t owed;	  /* since then, an error: of a flush that lost the only copy */
 	uint64_t flushed; /* when the last flush that went well was issued */
+	uint64_t forced;  /* the journal's counter */
 
 	bool writing[PLAN_SECTORS]; /* when it crashed */
 
@@ -286,22 +287,25 @@ promise_lost(enum side side, uint64_t sector, uint64_t old_tag)
 }
 
 /*
- * The only copy is not stable, and a flush has said so; or either copy, where both
- * sides have failed flushes.
+ * The journal has run out of room for what a disk that fails its flushes does not make
+ * stable, and says all the same where the only copy is (migrate status: forced).
  */
-void
-promise_may_lose(enum side failed, uint64_t sector)
+static void
+excuse_forced(void)
 {
+	struct migration_status status;
 	uint64_t run;
-	side_mask sides = validity_get(world.map, sector, 1, &run);
-	bool both = promise.flush_failed[SRC] && promise.flush_failed[DST];
 
-	for (enum side side = SRC; side < SIDES; side++) {
-		const struct sim_disk *d = &world.disk[side];
+	migration_get_status(&world.m, &status);
+	if (status.journal.forced == promise.forced)
+		return;
+	promise.forced = status.journal.forced;
+	for (uint64_t s = 0; s < world.plan.sectors; s++) {
+		side_mask sides = validity_get(world.map, s, 1, &run);
+		const struct sim_disk *d = &world.disk[sides == SRC_BIT ? SRC : DST];
 
-		if (d->tag[sector] != d->stable[sector] &&
-		    (both || (side == failed && sides == side_bit(side))))
-			history_revive(sector, d->stable[sector]);
+		if (sides != BOTH && d->tag[s] != d->stable[s])
+			history_revive(s, d->stable[s]);
 	}
 }
 
@@ -507,6 +511,7 @@ promise_event(void)
 	struct migration_status status;
 	uint64_t lacking = validity_lacking(world.map, DST);
 
+	excuse_forced();
 	migration_get_status(&world.m, &status);
 	check_state(status.state);
 	check_counters(&status);
@@ -613,6 +618,7 @@ source_serves(const struct plan *p)
 void
 promise_crash(enum crash_kind kind)
 {
+	excuse_forced();
 	/* Who was to be told forgets it. */
 	promise.owed = 0;
 	memset(promise.writing, 0, sizeof(promise.writing));
@@ -666,6 +672,7 @@ promise_reopen(const struct migration_config *config)
 	promise.paused = config->paused;
 	promise.copier_rested = false;
 	promise.pending = 0;
+	promise.forced = 0;
 	rate_begin(config->rate);
 }
 

@@ -160,7 +160,6 @@ void promise_submit(const struct op *op);
 void promise_done(const struct op *op);
 void promise_command(enum command command, uint64_t argument);
 void promise_lost(enum side side, uint64_t sector, uint64_t old_tag);
-void promise_may_lose(enum side failed, uint64_t sector);
 void promise_flush_sees(struct request *q);
 void promise_answer(struct request *q, int err);
 void promise_event(void); /* after every event */
@@ -194,6 +193,8 @@ void promise_reopen(const struct migration_config *config);
 void journal_begin(const struct validity *map);
 void journal_free(void);
 struct journal *journal_make(void);
+/* This life has published a file: what its migration knows survives a kill. */
+bool journal_began(void);
 void journal_crash(enum crash_kind kind);
 /*
  * What the file and the live changes say: the map, and the state of the migration.

@@ -28,4 +28,4 @@ result 1 "what once failed does not fail again" regressions
 result 2 "${SIM_SEEDS:-20000} seeds keep every promise" \
 	"$sim" -f "${SIM_FIRST:-1}" -n "${SIM_SEEDS:-20000}"
 result 3 "so do as many with a journal, and crashes" \
-	"$sim" -f "$((1000000000 + ${SIM_FIRST:-1}))" -n "${SIM_SEEDS:-20000}"
+	"$sim" -f "$((2000000000 + ${SIM_FIRST:-1}))" -n "${SIM_SEEDS:-20000}"

@@ -413,6 +413,7 @@ static void
 crash(enum crash_kind kind)
 {
 	struct migration_config config = plan_config();
+	bool began = journal_began();
 
 	trace("--- %s", kind == CRASH_POWER ? "power fails" : "the process is killed");
 	world.crashing = false;
@@ -422,7 +423,7 @@ crash(enum crash_kind kind)
 	journal_crash(kind);
 	guest_crash(kind);
 	journal_check_damage();
-	if (journal_reopen(&config) && !world.ended)
+	if (journal_reopen(&config) && began && !world.ended)
 		promise_survives(world.map, config.map);
 	world.map = config.map;
 	if (config.state == MIGRATION_COMPLETED || config.state == MIGRATION_CANCELLED) {

@@ -42,8 +42,15 @@ struct running {
 	struct journal *journal;
 	struct journal_live *live;
 	struct validity *map;
+	struct journal_marks marks;
+	struct journal_live *old; /* as the journal's config has it */
 	const char *note;
 	unsigned changed;
+};
+
+struct waiting {
+	struct journal_wait wait;
+	bool done;
 };
 
 static void
@@ -94,29 +101,43 @@ on_changed(void *ctx)
 static void
 on_done(struct journal_wait *w)
 {
-	w->batch = UINT64_MAX;
+	((struct waiting *)((char *)w - offsetof(struct waiting, wait)))->done = true;
 }
 
-static bool
-is_done(const struct journal_wait *w)
-{
-	return w->batch == UINT64_MAX;
-}
-
-/* A sync of everything, as the engine does it once both disks have been flushed. */
+/* A flush of these sides goes well. */
 static void
-nothing_is_narrowed(void *ctx, uint64_t sector, uint64_t count, side_mask kept)
+flush_disks(struct running *r, side_mask sides)
 {
+	for (enum side s = SRC; s < SIDES; s++)
+		if (sides & side_bit(s))
+			r->marks.stable[s] = r->marks.wrote[s];
 }
 
+/* What the engine does to M. */
+static void
+narrow_map(void *ctx, uint64_t sector, uint64_t count, side_mask kept)
+{
+	struct running *r = ctx;
+	uint64_t end = sector + count, run;
+
+	for (; sector < end; sector += run)
+		if (validity_get(r->map, sector, end - sector, &run) == BOTH) {
+			assert_int_equal(validity_reserve(r->map), 0);
+			validity_set(r->map, sector, run, kept);
+			validity_unreserve(r->map);
+		}
+}
+
+/* A sync of everything, for which these disks could be flushed. */
 static void
 sync_all(struct running *r, side_mask flushed)
 {
-	struct journal_wait w = { .done = on_done };
+	struct waiting w = { .wait.done = on_done };
 
-	journal_take_all(r->journal, 0);
-	journal_sync_all(r->journal, &w, flushed, nothing_is_narrowed, NULL);
-	assert_true(is_done(&w));
+	journal_take_all(r->journal);
+	flush_disks(r, flushed);
+	journal_sync_all(r->journal, &w.wait, flushed, narrow_map, r);
+	assert_true(w.done);
 }
 
 static void
@@ -125,6 +146,7 @@ start_with(struct running *r, uint64_t epoch, struct validity *map)
 	const struct journal_config config = {
 		.store = &r->memory.store,
 		.live = r->live,
+		.old = r->old,
 		.epoch = epoch,
 		.head = "head",
 		.head_len = 4,
@@ -136,7 +158,7 @@ start_with(struct running *r, uint64_t epoch, struct validity *map)
 	r->map = map;
 	r->journal = journal_create(&config, SECTORS);
 	assert_non_null(r->journal);
-	journal_attach(r->journal, map, on_changed, r);
+	journal_attach(r->journal, map, &r->marks, on_changed, r);
 }
 
 static void
@@ -161,23 +183,33 @@ stop(struct running *r)
 	free(r->live);
 }
 
-/* M and the journal change together, as in the engine. */
+/* M and the journal change together, once the disks have answered, as in the engine. */
 static void
 change(struct running *r, uint64_t sector, uint64_t count, side_mask sides)
 {
+	for (enum side s = SRC; s < SIDES; s++)
+		r->marks.wrote[s] += (sides & side_bit(s)) != 0;
 	assert_int_equal(validity_reserve(r->map), 0);
 	validity_set(r->map, sector, count, sides);
 	validity_unreserve(r->map);
 	journal_change(r->journal, CHANGE_SET, sector, count, sides);
 }
 
+/* The guest flushes, and these disks could be. */
+static void
+flush_of(struct running *r, side_mask sides)
+{
+	struct waiting w = { .wait.done = on_done };
+
+	flush_disks(r, sides);
+	journal_sync(r->journal, &w.wait);
+	assert_true(w.done);
+}
+
 static void
 flush(struct running *r)
 {
-	struct journal_wait w = { .done = on_done };
-
-	journal_sync(r->journal, &w, journal_take(r->journal));
-	assert_true(is_done(&w));
+	flush_of(r, BOTH);
 }
 
 static int
@@ -408,7 +440,7 @@ test_an_intent_is_stable_before_the_write_and_resolves_what_is_in_doubt(void **s
 	sync_all(&r, BOTH);
 	sync_all(&r, BOTH);
 	assert_true(journal_trusts(r.journal, DST));
-	journal_write_ends(intent, 0);
+	journal_write_ends(intent);
 	sync_all(&r, SRC_BIT);
 	assert_true(journal_trusts(r.journal, DST));
 	sync_all(&r, BOTH);
@@ -446,20 +478,21 @@ test_after_a_failed_write_only_a_new_file_is_believed(void **state)
 {
 	struct running r;
 	struct journal_status status;
-	struct journal_wait w = { .done = on_done };
+	struct waiting w = { .wait.done = on_done };
 
 	start(&r);
 	change(&r, 1, 1, DST_BIT);
 	r.memory.fail[STORE_WRITE] = -EIO;
-	journal_sync(r.journal, &w, journal_take(r.journal));
-	assert_false(is_done(&w));
+	flush_disks(&r, BOTH);
+	journal_sync(r.journal, &w.wait);
+	assert_false(w.done);
 	assert_false(journal_open_to_writes(r.journal));
 	journal_get_status(r.journal, &status);
 	assert_int_equal(status.state, JOURNAL_FAILED);
 	assert_int_equal(status.error, -EIO);
 	assert_true(journal_wants_sync(r.journal));
 	sync_all(&r, BOTH);
-	assert_true(is_done(&w));
+	assert_true(w.done);
 	assert_true(journal_open_to_writes(r.journal));
 	journal_get_status(r.journal, &status);
 	assert_int_equal(status.state, JOURNAL_GOOD);
@@ -472,17 +505,18 @@ test_a_full_file_system_stops_the_copier_first_and_is_waited_for(void **state)
 {
 	struct running r;
 	struct journal_status status;
-	struct journal_wait w = { .done = on_done };
+	struct waiting w;
 	unsigned flushed = 0;
 
 	start(&r);
-	for (uint64_t s = 0; !w.batch; s += 16) {
+	for (uint64_t s = 0;; s += 16) {
+		w = (struct waiting){ .wait.done = on_done };
 		change(&r, s % SECTORS, 8, s / SECTORS % 2 ? BOTH : DST_BIT);
 		r.memory.fail[STORE_GROW] = -ENOSPC;
-		journal_sync(r.journal, &w, journal_take(r.journal));
-		if (!is_done(&w))
+		flush_disks(&r, BOTH);
+		journal_sync(r.journal, &w.wait);
+		if (!w.done)
 			break;
-		w.batch = 0;
 		flushed++;
 		journal_get_status(r.journal, &status);
 		if (status.state == JOURNAL_FULL) {
@@ -496,30 +530,143 @@ test_a_full_file_system_stops_the_copier_first_and_is_waited_for(void **state)
 	assert_int_equal(status.error, -ENOSPC);
 	r.memory.fail[STORE_GROW] = 0;
 	journal_retry(r.journal);
-	assert_true(is_done(&w));
+	assert_true(w.done);
 	journal_get_status(r.journal, &status);
 	assert_int_equal(status.state, JOURNAL_GOOD);
 	assert_reads_as(&r, NULL);
 	stop(&r);
 }
 
+/* The sides that the file names for a sector, after a power failure. */
+static side_mask
+file_says(const struct running *r, uint64_t sector)
+{
+	struct journal_contents c;
+	struct validity *map;
+	side_mask sides;
+	uint64_t run;
+
+	assert_int_equal(read_back(r, NULL, &c, &map), 0);
+	sides = validity_get(map, sector, 1, &run);
+	validity_destroy(map);
+	return sides;
+}
+
 static void
-test_what_could_not_be_flushed_on_both_is_not_said_of_both(void **state)
+test_the_file_names_a_side_only_once_that_has_been_flushed(void **state)
 {
 	struct running r;
+
+	start(&r);
+	change(&r, 0, 10, BOTH);
+	change(&r, 100, 10, DST_BIT);
+	flush_of(&r, NO_SIDE);
+	assert_int_equal(file_says(&r, 0), SRC_BIT); /* as it was before */
+	assert_int_equal(file_says(&r, 100), SRC_BIT);
+	flush_of(&r, SRC_BIT);
+	assert_int_equal(file_says(&r, 0), SRC_BIT);
+	assert_int_equal(file_says(&r, 100), SRC_BIT);
+	/* Who is killed meanwhile loses nothing. */
+	assert_reads_as(&r, r.live);
+	flush_of(&r, DST_BIT);
+	assert_int_equal(file_says(&r, 0), BOTH);
+	assert_int_equal(file_says(&r, 100), DST_BIT);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+static void
+test_what_is_said_late_does_not_undo_what_came_after_it(void **state)
+{
+	struct running r;
+
+	start(&r);
+	change(&r, 0, 10, DST_BIT);
+	change(&r, 5, 10, SRC_BIT);
+	flush_of(&r, SRC_BIT); /* the later one alone */
+	assert_int_equal(file_says(&r, 7), SRC_BIT);
+	flush_of(&r, DST_BIT);
+	assert_int_equal(file_says(&r, 0), DST_BIT);
+	assert_int_equal(file_says(&r, 7), SRC_BIT);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+static void
+test_a_flush_that_failed_takes_away_what_both_had(void **state)
+{
+	struct running r;
+
+	start(&r);
+	change(&r, 0, 100, BOTH);
+	flush(&r);
+	change(&r, 200, 100, BOTH);
+	r.memory.hold = true;
+	journal_distrust(r.journal, DST);
+	validity_distrust(r.map, DST);
+	/* The guest's writes need no intent any more, so they wait until the file says so. */
+	assert_false(journal_open_to_writes(r.journal));
+	r.memory.hold = false;
+	memory_do(&r.memory, r.memory.held);
+	assert_true(journal_open_to_writes(r.journal));
+	assert_int_equal(file_says(&r, 0), SRC_BIT);
+	/* A flush that goes well afterwards does not bring it back. */
+	flush(&r);
+	assert_int_equal(file_says(&r, 0), SRC_BIT);
+	assert_int_equal(file_says(&r, 200), SRC_BIT);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+/* So that a dead disk does not hold the guest for ever; the status tells. */
+static void
+test_a_disk_that_is_never_flushed_does_not_fill_the_live_changes(void **state)
+{
+	struct running r;
+	struct journal_status status;
+
+	start(&r);
+	for (uint64_t i = 0; i < 8 * ENTRIES; i++) {
+		assert_true(journal_reserve(r.journal, 1));
+		journal_unreserve(r.journal, 1);
+		change(&r, i * 64, 8, i % 2 ? DST_BIT : BOTH);
+		if (journal_wants_sync(r.journal))
+			sync_all(&r, SRC_BIT);
+	}
+	journal_get_status(r.journal, &status);
+	assert_true(status.forced > 0);
+	assert_reads_as(&r, r.live);
+	/* What was on both, and is not, is the source's, in M too. */
+	assert_true(validity_count(r.map, BOTH) < ENTRIES * 8);
+	sync_all(&r, BOTH);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
+static void
+test_an_opening_that_is_killed_early_leaves_word_of_a_failed_flush(void **state)
+{
+	struct running r;
+	struct journal_live *old;
 	struct journal_contents c;
 	struct validity *map;
 
 	start(&r);
 	change(&r, 0, 100, BOTH);
+	old = r.live;
+	journal_destroy(r.journal);
+	validity_destroy(r.map);
+	assert_int_equal(read_back(&r, old, &c, &map), 0);
+	r.live = calloc(1, journal_live_bytes(ENTRIES));
+	r.live->entries = ENTRIES;
+	r.old = old;
+	start_with(&r, c.epoch, map);
 	journal_distrust(r.journal, DST);
-	validity_distrust(r.map, DST);
-	assert_false(journal_open_to_writes(r.journal));
-	flush(&r);
-	assert_true(journal_open_to_writes(r.journal));
-	assert_int_equal(read_back(&r, NULL, &c, &map), 0);
+	/* It has no file yet: the next opening reads the old one. */
+	assert_int_equal(read_back(&r, old, &c, &map), 0);
 	assert_int_equal(validity_count(map, SRC_BIT), SECTORS);
 	validity_destroy(map);
+	free(old);
 	stop(&r);
 }
 
@@ -540,7 +687,13 @@ main(void)
 		cmocka_unit_test(test_after_a_failed_write_only_a_new_file_is_believed),
 		cmocka_unit_test(
 			test_a_full_file_system_stops_the_copier_first_and_is_waited_for),
-		cmocka_unit_test(test_what_could_not_be_flushed_on_both_is_not_said_of_both),
+		cmocka_unit_test(test_the_file_names_a_side_only_once_that_has_been_flushed),
+		cmocka_unit_test(test_what_is_said_late_does_not_undo_what_came_after_it),
+		cmocka_unit_test(test_a_flush_that_failed_takes_away_what_both_had),
+		cmocka_unit_test(
+			test_a_disk_that_is_never_flushed_does_not_fill_the_live_changes),
+		cmocka_unit_test(
+			test_an_opening_that_is_killed_early_leaves_word_of_a_failed_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,33 @@
 #define HELP	    (FIRST_NAME + OPTIONS_MAX)
 #define DEBUG	    (HELP + 1)
 
+/* U+0080 to U+009F, in UTF-8 or as single bytes, control some terminals too. */
+static bool
+is_c1(unsigned char c)
+{
+	return c >= 0x80 && c < 0xa0;
+}
+
+void
+cli_clean(char *text)
+{
+	unsigned int follow = 0; /* bytes that belong to the character before */
+
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
+		if (follow && (*c & 0xc0) == 0x80) {
+			follow--;
+		} else if (*c == 0xc2 && is_c1(c[1])) {
+			*c = '?';
+			follow = 0;
+		} else if (*c < ' ' || *c == 0x7f || is_c1(*c)) {
+			*c = '?';
+			follow = 0;
+		} else {
+			follow = *c >= 0xf0 ? 3 : *c >= 0xe0 ? 2 : *c >= 0xc0;
+		}
+	}
+}
+
 static bool
 is_operand(const struct cli_option *o)
 {

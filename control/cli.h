@@ -124,6 +124,12 @@ int cli_parse(int argc, char **argv, const struct cli_option *options, const cha
  */
 int cli_run(const char *program, const struct cli_command *commands, int argc, char **argv);
 
+/*
+ * Makes what a tapdisk says fit for a terminal, which it must not control: each control
+ * character becomes a question mark.
+ */
+void cli_clean(char *text);
+
 /* Reads "64K" and the like. 0 or -EINVAL. */
 int cli_bytes(const char *text, uint64_t *bytes);
 

@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "migrate-commands.h"
 #include "migrate-client.h"
+#include "migrate-journal.h"
+
+/* What a tapdisk has given a name, or said. */
+static json_t *
+shown(const char *said)
+{
+	char *text = strdup(said);
+	json_t *string = NULL;
+
+	if (text) {
+		cli_clean(text);
+		string = migrate_name_json(text);
+	}
+	free(text);
+	return string;
+}
 
 /* The status of the migration that vbd is under, or what keeps us from knowing it. */
 static json_t *
@@ -20,8 +37,8 @@ ask(const tap_list_t *vbd)
 		err = migrate_call(&client, migrate_request("status"), &status);
 	migrate_close(&client);
 	if (err)
-		return json_pack("{s:s, s:{s:s}, s:s}", "state", "unknown", "journal", "path",
-				 vbd->path, "error", tap_ctl_error());
+		return json_pack("{s:s, s:{s:o}, s:o}", "state", "unknown", "journal", "path",
+				 shown(vbd->path), "error", shown(tap_ctl_error()));
 	return status;
 }
 
@@ -90,12 +107,17 @@ migrate_cli_list(int argc, char **argv)
 		if (!vbd->type || strcmp(vbd->type, MIGRATE_TYPE))
 			continue;
 		row = ask(vbd);
+		if (!row) {
+			err = tap_ctl_fail(-ENOMEM, "out of memory");
+			break;
+		}
 		json_object_set_new(row, "pid", json_integer(vbd->pid));
 		json_object_set_new(row, "minor", json_integer(vbd->minor));
 		json_array_append_new(rows, row);
 	}
 	tap_ctl_list_free(&list);
-	print(rows, as_json);
+	if (!err)
+		print(rows, as_json);
 	json_decref(rows);
-	return 0;
+	return err;
 }

@@ -77,8 +77,8 @@ journal_of(const struct migrate *m, const struct journal_status *s)
 		[JOURNAL_FULL] = "full",
 		[JOURNAL_FAILED] = "failed",
 	};
-	return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "path", m->path, "state",
-			 states[s->state], "error",
+	return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "path",
+			 migrate_name_json(m->path), "state", states[s->state], "error",
 			 s->error ? json_string(strerror(-s->error)) : json_null(), "bytes",
 			 (json_int_t)s->file_bytes, "intents", (json_int_t)s->intents,
 			 "unwritten", (json_int_t)s->unwritten, "forced",

@@ -4,6 +4,7 @@
 #endif
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -122,11 +123,32 @@ note(const struct migrate *m)
 			 counters(m), "result", result(m, state));
 }
 
-/* Where there is no memory for a new one, the last one stays true enough. */
+/*
+ * What must be said of a migration that ends, without memory: its settings are texts and
+ * numbers of ours, and its counters and result are not known then.
+ */
+static size_t
+last_note(const struct migrate *m, enum migration_state state, char *buf, size_t size)
+{
+	const struct migration *g = &m->migration;
+
+	return (size_t)snprintf(buf, size,
+				"{\"state\": \"%s\", \"strategy\": \"%s\", \"threshold\": %u, "
+				"\"rate_mib_s\": 0, \"depth\": %u, \"journal_after\": \"%s\"}",
+				migration_state_name(state), strategy_row(g->strategy)->name,
+				g->engine.threshold, g->copier.depth,
+				m->remove ? "remove" : "keep");
+}
+
+/*
+ * Where there is no memory for a new one, the last one stays true enough, unless the
+ * migration ends: the disk that is left must be named.
+ */
 size_t
 migrate_record_note(void *ctx, char *buf, size_t size)
 {
 	struct migrate *m = ctx;
+	enum migration_state state = migration_recorded_state(&m->migration);
 	json_t *object = note(m);
 	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 	size_t len;
@@ -137,6 +159,8 @@ migrate_record_note(void *ctx, char *buf, size_t size)
 		m->note = text;
 	} else {
 		free(text);
+		if (state == MIGRATION_COMPLETED || state == MIGRATION_CANCELLED)
+			return last_note(m, state, buf, size);
 	}
 	len = strlen(m->note);
 	memcpy(buf, m->note, len);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "migrate-client.h"
 #include "migrate-journal.h"
 
@@ -116,6 +117,26 @@ migrate_close(struct migrate_client *client)
 	client->fd = -1;
 }
 
+/* All that it says is for people, or programs that show it to people. */
+static void
+clean_strings(json_t *value)
+{
+	const char *key;
+	json_t *inner;
+	size_t i;
+
+	if (json_is_string(value)) {
+		char *text = strdup(json_string_value(value));
+
+		if (text)
+			cli_clean(text);
+		json_string_set(value, text ? text : "");
+		free(text);
+	}
+	json_object_foreach(value, key, inner) clean_strings(inner);
+	json_array_foreach(value, i, inner) clean_strings(inner);
+}
+
 /* The next line as an object, a new reference. */
 static int
 read_line(struct migrate_client *client, int64_t deadline, json_t **object)
@@ -148,6 +169,7 @@ read_line(struct migrate_client *client, int64_t deadline, json_t **object)
 		json_decref(*object);
 		return tap_ctl_fail(-EPROTO, "the migration answered \"%.80s\"", client->line);
 	}
+	clean_strings(*object);
 	return 0;
 }
 

@@ -117,6 +117,10 @@ tap_cli_list(int argc, char **argv)
 		}
 		if (!wanted(vbd, &filter))
 			continue;
+		if (vbd->type)
+			cli_clean(vbd->type);
+		if (vbd->path)
+			cli_clean(vbd->path);
 		if (tty)
 			print_row(vbd);
 		else

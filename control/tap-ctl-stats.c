@@ -31,6 +31,7 @@ tap_cli_stats(int argc, char **argv)
 	if (err)
 		return err;
 	json[strcspn(json, "\n")] = '\0';
+	cli_clean(json);
 	printf("%s\n\n", json);
 	free(json);
 	return 0;

@@ -7,6 +7,8 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libtapctl.h"
@@ -34,7 +36,7 @@ static const struct cli_command commands[] = {
 int
 main(int argc, char **argv)
 {
-	const char *more;
+	char *more;
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -43,10 +45,13 @@ main(int argc, char **argv)
 		err = tap_ctl_fail(-errno, "writing the output");
 	if (!err)
 		return 0;
-	more = tap_ctl_error();
-	if (*more && strcmp(more, strerror(-err)))
+	more = strdup(tap_ctl_error());
+	if (more)
+		cli_clean(more);
+	if (more && *more && strcmp(more, strerror(-err)))
 		fprintf(stderr, "tap-ctl: %s: %s\n", strerror(-err), more);
 	else
 		fprintf(stderr, "tap-ctl: %s\n", strerror(-err));
+	free(more);
 	return -err;
 }

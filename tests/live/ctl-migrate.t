@@ -67,6 +67,10 @@ is "$(cat said)" "aio:/a -> aio:/b
 script "status --json" 0 on status --json < <(line copying "" 536870912)
 is "$(jq -r '.state, .bytes.valid, .hold_ms' said | xargs)" "copying 536870912 null" "status for programs"
 
+script "a status that would control the terminal" 0 on status < <(
+	line copying "" 536870912 | sed 's|"aio:/a"|"aio:/\\u001b[2J\\u000aa"|')
+is "$(head -1 said)" "aio:/?[2J?a -> aio:/b" "is shown without that"
+
 script "watch ends with the migration" 0 on status --watch < <(
 	line copying "" 536870912
 	line copying "" 1073741823

@@ -4,8 +4,8 @@
 # ends, says what is wrong, and still shows the others.
 . "$(dirname "$0")/lib.sh"
 
-fake() { # NUMBER MODE
-	"$BUILD/tests/live/fake-tapdisk" "$1" "$2" >"$T/fake$1" &
+fake() { # NUMBER MODE [ARGS]
+	"$BUILD/tests/live/fake-tapdisk" "$@" >"$T/fake$1" &
 	started+=($!)
 	fake=$!
 	wait_for [ -s "$T/fake$1" ]
@@ -73,5 +73,12 @@ fake 113 stats-cut
 exits 71 "statistics that do not come" tap stats -p 113 -m 1
 fake 114 stats-huge
 exits 71 "statistics without measure" tap stats -p 114 -m 1
+
+# What a tapdisk says does not control the terminal, nor look like another line.
+fake 115 bytes $'aio:/\e]0;x\a\npid=1\xc2\x9b2J grün'
+is "$(tap list -p 115)" "pid=115 minor=1 state=0 args=aio:/?]0;x??pid=1??2J grün" "list shows no control characters"
+kill -KILL "$fake"
+fake 116 bytes $'aio:/\e]0;x\a'
+refuses "nor does an error" 'minor 1 is aio:/[?]\]0;x' tap migrate status -p 116 -m 1
 
 done_testing

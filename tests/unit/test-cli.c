@@ -156,6 +156,38 @@ test_commands_are_run_by_name(void **state)
 	assert_int_equal(ran, 1);
 }
 
+static void
+cleans(const char *said, const char *shown)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s", said);
+	cli_clean(text);
+	assert_string_equal(text, shown);
+}
+
+static void
+test_what_controls_a_terminal_is_not_shown(void **state)
+{
+	cleans("", "");
+	cleans("aio:/srv/disk 1.img", "aio:/srv/disk 1.img");
+	cleans("\033[2Jgone\a", "?[2Jgone?");
+	cleans("two\nlines\r\tand\177more", "two?lines??and?more");
+	/* Of UTF-8 everything else is left: letters, of two to four bytes. */
+	cleans("gr\303\274n \342\202\254 \360\237\230\200",
+	       "gr\303\274n \342\202\254 \360\237\230\200");
+	/* U+009B, which begins a sequence like ESC [, and the same as one byte. */
+	cleans("\302\2332J", "??2J");
+	cleans("\2332J", "?2J");
+	/* The same byte within a letter; and a letter that is cut. */
+	cleans("\303\2332J", "\303\2332J");
+	cleans("\303\033", "\303?");
+	/* What is no UTF-8, but harmless: a name of another time. */
+	cleans("gr\374n", "gr\374n");
+	cleans("\303", "\303");
+	cleans("\302", "\302");
+}
+
 int
 main(void)
 {
@@ -164,6 +196,7 @@ main(void)
 		cmocka_unit_test(test_wrong_options_are_refused),
 		cmocka_unit_test(test_sizes_have_suffixes),
 		cmocka_unit_test(test_commands_are_run_by_name),
+		cmocka_unit_test(test_what_controls_a_terminal_is_not_shown),
 	};
 
 	/* Usages and help are not what is tested, and no TAP. */

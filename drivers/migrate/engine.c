@@ -1479,7 +1479,8 @@ engine_retry_space(struct engine *e)
 bool
 engine_lets_copy(const struct engine *e)
 {
-	return !journalled(e) || journal_open_to_copies(e->journal);
+	return !journalled(e) ||
+	       (e->copied < SYNC_COPIED_BYTES && journal_open_to_copies(e->journal));
 }
 
 int

@@ -45,9 +45,14 @@
 
 #define MIRROR_COPY_BYTES (16u << 20)
 #define STALL_NS	  10000000000ull /* a side silent for this long is absent */
-/* After a crash at most so much is copied twice, besides what was in doubt. */
+/*
+ * The migration syncs what it has copied after so long, or so much; while that is under
+ * way as much again is copied, and then the copier waits for it. So after a crash at most
+ * twice as much is copied twice, and the copies in flight, besides what was in doubt: with
+ * the usual settings less than 256 MiB.
+ */
 #define SYNC_NS		  5000000000ull
-#define SYNC_COPIED_BYTES (256u << 20)
+#define SYNC_COPIED_BYTES (120u << 20)
 
 /*
  * A request of the guest; it and its buffer belong to the host until done(),

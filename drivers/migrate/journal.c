@@ -1121,6 +1121,9 @@ journal_get_status(const struct journal *j, struct journal_status *s)
 	};
 	list_for_each_entry(intent, &j->intents, link)
 		s->intents++;
+	/* The file does not know of these yet. */
+	for (unsigned i = 0; i < j->drops; i++)
+		s->intents += !j->intent_at[j->drop[i] >> 8];
 }
 
 void

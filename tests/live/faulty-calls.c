@@ -6,6 +6,20 @@
 #include <string.h>
 
 #include "faulty-calls.h"
+#undef fdatasync
+
+int
+counted_sync(int fd)
+{
+	const char *path = getenv("TAPDISK_COUNTED_SYNCS");
+	FILE *file = path ? fopen(path, "ae") : NULL;
+
+	if (file) {
+		fputc('.', file);
+		fclose(file);
+	}
+	return fdatasync(fd);
+}
 
 bool
 faulty_call(void)

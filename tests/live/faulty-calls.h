@@ -10,6 +10,8 @@
  *	TAPDISK_FAULTY_CALL="kill N 0 FILE"
  *
  * FILE is made when it has happened, so that a test sees when N is beyond the last.
+ *
+ *	TAPDISK_COUNTED_SYNCS=FILE     grows by a byte with each sync of a journal's data
  */
 #ifndef FAULTY_CALLS_H
 #define FAULTY_CALLS_H
@@ -24,13 +26,14 @@
 
 /* Whether this call is to fail, as errno says. */
 bool faulty_call(void);
+int counted_sync(int fd);
 
 #define openat(...)	     (faulty_call() ? -1 : openat(__VA_ARGS__))
 #define open(...)	     (faulty_call() ? -1 : open(__VA_ARGS__))
 #define pread(...)	     (faulty_call() ? -1 : pread(__VA_ARGS__))
 #define pwrite(...)	     (faulty_call() ? -1 : pwrite(__VA_ARGS__))
 #define fsync(...)	     (faulty_call() ? -1 : fsync(__VA_ARGS__))
-#define fdatasync(...)	     (faulty_call() ? -1 : fdatasync(__VA_ARGS__))
+#define fdatasync(...)	     (faulty_call() ? -1 : counted_sync(__VA_ARGS__))
 #define rename(...)	     (faulty_call() ? -1 : rename(__VA_ARGS__))
 #define renameat(...)	     (faulty_call() ? -1 : renameat(__VA_ARGS__))
 #define unlinkat(...)	     (faulty_call() ? -1 : unlinkat(__VA_ARGS__))

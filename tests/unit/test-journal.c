@@ -18,24 +18,14 @@
 
 #include "journal-record.h"
 #include "journal.h"
+#include "memory-store.h"
 
 #define SECTORS	  (4ull * JOURNAL_REGION_SECTORS + 100)
-#define FILE_MAX  (32u << 20)
 #define ENTRIES	  256u
 #define FAR_AWAY  (3ull * JOURNAL_REGION_SECTORS)
 #define WHY_BYTES 200
 
 static const uint8_t uuid[16] = "a migration's id";
-
-struct memory {
-	struct store store;
-	uint8_t *bytes[STORE_FILES];
-	size_t len[STORE_FILES];
-	int fail[STORE_PUBLISH + 1]; /* -errno for the next one of that op */
-	unsigned count[STORE_PUBLISH + 1];
-	struct store_io *held; /* when told to hold, what is under way */
-	bool hold;
-};
 
 struct running {
 	struct memory memory;
@@ -52,35 +42,6 @@ struct waiting {
 	struct journal_wait wait;
 	bool done;
 };
-
-static void
-memory_do(struct memory *m, struct store_io *io)
-{
-	int err = m->fail[io->op];
-
-	m->count[io->op]++;
-	m->fail[io->op] = 0;
-	if (!err && io->op == STORE_WRITE) {
-		assert_true(io->offset + io->len <= FILE_MAX);
-		memcpy(m->bytes[io->file] + io->offset, io->buf, io->len);
-		m->len[io->file] = io->offset + io->len;
-	} else if (!err && io->op == STORE_PUBLISH) {
-		memcpy(m->bytes[STORE_CURRENT], m->bytes[STORE_NEXT], m->len[STORE_NEXT]);
-		m->len[STORE_CURRENT] = m->len[STORE_NEXT];
-	}
-	io->done(io, err);
-}
-
-static void
-memory_submit(struct store *s, struct store_io *io)
-{
-	struct memory *m = (struct memory *)((char *)s - offsetof(struct memory, store));
-
-	if (m->hold)
-		m->held = io;
-	else
-		memory_do(m, io);
-}
 
 static size_t
 put_note(void *ctx, char *buf, size_t size)
@@ -164,9 +125,8 @@ start_with(struct running *r, uint64_t epoch, struct validity *map)
 static void
 start(struct running *r)
 {
-	*r = (struct running){ .memory.store.submit = memory_submit, .note = "a note" };
-	for (int f = 0; f < STORE_FILES; f++)
-		r->memory.bytes[f] = calloc(1, FILE_MAX);
+	*r = (struct running){ .note = "a note" };
+	memory_init(&r->memory);
 	r->live = calloc(1, journal_live_bytes(ENTRIES));
 	r->live->entries = ENTRIES;
 	start_with(r, 1, validity_create(SECTORS, SRC_BIT));
@@ -178,8 +138,7 @@ stop(struct running *r)
 {
 	journal_destroy(r->journal);
 	validity_destroy(r->map);
-	for (int f = 0; f < STORE_FILES; f++)
-		free(r->memory.bytes[f]);
+	memory_release(&r->memory);
 	free(r->live);
 }
 

@@ -61,6 +61,7 @@ struct world_config {
 	bool auto_complete;
 	bool pristine;
 	bool tells_zeroes;
+	struct journal *journal; /* the migration's from now on; or NULL */
 };
 
 #define CHUNK 128u /* sectors */
@@ -112,6 +113,8 @@ world_begin(const struct world_config *config)
 	struct migration_config m = {
 		.disk = { &w->disk[SRC].disk, &w->disk[DST].disk },
 		.map = map,
+		.journal = config->journal,
+		.stable = config->journal,
 		.strategy = config->strategy,
 		.state = MIGRATION_COPYING,
 		.chunk = chunk,

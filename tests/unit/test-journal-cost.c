@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a journal costs: the syncs of its file that a guest's writes and flushes take,
+ * and how much is copied twice when power fails. The engine, over disks, a store and
+ * a clock in memory; nothing is timed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "memory-store.h"
+#include "world.h"
+
+#define ENTRIES	    16384u /* live changes, as in tapdisk */
+#define REGION	    ((uint64_t)JOURNAL_REGION_SECTORS)
+#define MIB_SECTORS 2048u
+#define DEPTH	    4u
+
+struct rig {
+	struct memory memory;
+	struct journal_live *live;
+	struct world *w;
+};
+
+static size_t
+no_note(void *ctx, char *buf, size_t size)
+{
+	return 0;
+}
+
+/* A migration with a journal that has been begun. */
+static void
+rig_start(struct rig *r, struct world_config config)
+{
+	struct journal_config journal = {
+		.store = &r->memory.store,
+		.epoch = 1,
+		.head = "",
+		.note = no_note,
+		.ctx = r,
+	};
+
+	memory_init(&r->memory);
+	r->live = calloc(1, journal_live_bytes(ENTRIES));
+	r->live->entries = ENTRIES;
+	journal.live = r->live;
+	config.journal = journal_create(&journal, config.sectors);
+	assert_non_null(config.journal);
+	config.depth = DEPTH;
+	r->w = world_begin(&config);
+}
+
+static void
+rig_end(struct rig *r)
+{
+	world_end(r->w);
+	memory_release(&r->memory);
+	free(r->live);
+}
+
+/* Each write of the store is one sync. */
+static unsigned
+syncs(const struct rig *r)
+{
+	return r->memory.count[STORE_WRITE];
+}
+
+static void
+write_and_settle(struct rig *r, uint64_t sector, unsigned v)
+{
+	struct request *q = guest_write(r->w, sector, 8, v);
+
+	settle(r->w);
+	assert_true(q->done);
+	assert_int_equal(q->err, 0);
+}
+
+static void
+flush_and_settle(struct rig *r)
+{
+	struct request *q = guest_flush(r->w);
+
+	settle(r->w);
+	assert_true(q->done);
+	assert_int_equal(q->err, 0);
+}
+
+static void
+second(struct rig *r)
+{
+	pass_time(r->w, SECOND);
+	settle(r->w);
+}
+
+/* --- the guest's writes ------------------------------------------------------------ */
+
+/* Two regions and a bit, valid on both sides. */
+static void
+start_copied(struct rig *r, enum strategy strategy)
+{
+	static char chunks[2 * JOURNAL_REGION_SECTORS / CHUNK + 2];
+
+	memset(chunks, 'B', sizeof(chunks) - 1);
+	rig_start(r, (struct world_config){
+			     .strategy = strategy,
+			     .chunks = chunks,
+			     .sectors = (uint64_t)CHUNK * (sizeof(chunks) - 1),
+		     });
+	settle(r->w);
+}
+
+static void
+each_strategy(void (*test)(struct rig *r, enum strategy strategy))
+{
+	for (int s = 0; s < STRATEGIES; s++) {
+		struct rig r;
+
+		start_copied(&r, (enum strategy)s);
+		test(&r, (enum strategy)s);
+		rig_end(&r);
+	}
+}
+
+static void
+hot_region(struct rig *r, enum strategy strategy)
+{
+	unsigned before = syncs(r);
+
+	for (unsigned i = 0; i < 1000; i++) {
+		write_and_settle(r, i * 8 % REGION, i + 10);
+		assert_int_equal(syncs(r), before + 1);
+	}
+	/* The same sectors, again and again; and all over the region. */
+	for (unsigned i = 0; i < 1000; i++)
+		write_and_settle(r, i % 4 * 8, i + 2000);
+	for (unsigned i = 0; i < 1000; i++)
+		write_and_settle(r, i * 1237 % (REGION / 8) * 8, i + 4000);
+	assert_int_equal(syncs(r), before + 1);
+	write_and_settle(r, REGION + 80, 1);
+	assert_int_equal(syncs(r), before + 2);
+}
+
+static void
+test_a_hot_region_costs_one_sync_and_its_writes_none(void **state)
+{
+	each_strategy(hot_region);
+}
+
+/* Changes of use to a killed process only fill the list; room is made for many at once. */
+static void
+endless(struct rig *r, enum strategy strategy)
+{
+	unsigned n = 20000, before = syncs(r);
+
+	for (unsigned i = 0; i < n; i++)
+		write_and_settle(r, i % 64 * 8, i + 10);
+	/* Two changes a write at most, and a sync for each half of the list. */
+	assert_true(syncs(r) - before <= 1 + 2 * n / (ENTRIES / 2));
+}
+
+static void
+test_endless_writes_cost_a_sync_for_thousands(void **state)
+{
+	each_strategy(endless);
+}
+
+static void
+steady(struct rig *r, enum strategy strategy)
+{
+	unsigned seconds = 60, before = syncs(r);
+
+	for (unsigned s = 0; s < seconds; s++) {
+		for (unsigned i = 0; i < 50; i++)
+			write_and_settle(r, (s * 50 + i) % 1000 * 8, s * 50 + i + 10);
+		second(r);
+	}
+	/* The migration's own, whatever the guest writes. */
+	assert_true(syncs(r) - before <= 1 + seconds / (SYNC_NS / SECOND));
+}
+
+static void
+test_over_time_there_is_a_sync_every_five_seconds(void **state)
+{
+	each_strategy(steady);
+}
+
+static void
+idle(struct rig *r, enum strategy strategy)
+{
+	unsigned before;
+
+	write_and_settle(r, 0, 10);
+	for (unsigned s = 0; s < 30; s++)
+		second(r);
+	before = syncs(r);
+	for (unsigned s = 0; s < 60; s++)
+		second(r);
+	assert_int_equal(syncs(r), before);
+}
+
+static void
+test_a_guest_that_does_not_write_costs_nothing(void **state)
+{
+	each_strategy(idle);
+}
+
+static void
+flushes(struct rig *r, enum strategy strategy)
+{
+	unsigned before;
+
+	for (unsigned i = 0; i < 100; i++)
+		write_and_settle(r, i * 8, i + 10);
+	before = syncs(r);
+	flush_and_settle(r);
+	assert_true(syncs(r) - before <= 1);
+	/* What is written again is where it was: there is nothing to write down. */
+	before = syncs(r);
+	for (unsigned i = 0; i < 100; i++) {
+		write_and_settle(r, i * 8, i + 200);
+		if (i % 8 == 0)
+			flush_and_settle(r);
+	}
+	assert_int_equal(syncs(r), before);
+}
+
+static void
+test_a_flush_costs_one_sync_if_the_map_has_changed_and_else_none(void **state)
+{
+	each_strategy(flushes);
+}
+
+/* --- what is copied twice ------------------------------------------------------------ */
+
+/* What a power failure would leave of the map. */
+static struct validity *
+stable_map(const struct rig *r)
+{
+	struct journal_contents c;
+	struct validity *map;
+	char why[200];
+
+	assert_int_equal(journal_read(r->memory.bytes[STORE_CURRENT],
+				      r->memory.len[STORE_CURRENT], NULL, &c, &map, why,
+				      sizeof(why)),
+			 0);
+	return map;
+}
+
+/* Sectors that are on the destination and would be copied again. */
+static uint64_t
+at_risk(const struct rig *r)
+{
+	struct validity *p = stable_map(r);
+	uint64_t lacking = validity_lacking(p, DST);
+
+	validity_destroy(p);
+	return lacking - validity_lacking(r->w->m.engine.map, DST);
+}
+
+/* Answers the oldest request that is no flush; false if there is none. */
+static bool
+answer_copy(struct world *w)
+{
+	struct disk_io *io;
+
+	for (enum side s = SRC; s < SIDES; s++)
+		list_for_each_entry(io, &w->disk[s].outstanding, link)
+			if (io->op != DISK_FLUSH) {
+				fake_complete(io, 0);
+				return true;
+			}
+	return false;
+}
+
+static bool
+answer_flush(struct world *w)
+{
+	struct disk_io *io;
+
+	for (enum side s = SRC; s < SIDES; s++)
+		list_for_each_entry(io, &w->disk[s].outstanding, link)
+			if (io->op == DISK_FLUSH) {
+				fake_complete(io, 0);
+				return true;
+			}
+	return false;
+}
+
+static void
+start_copying(struct rig *r, uint64_t mib)
+{
+	rig_start(r, (struct world_config){
+			     .strategy = STRATEGY_LR,
+			     .sectors = mib * MIB_SECTORS,
+			     .chunk = MIB_SECTORS,
+			     .running = true,
+		     });
+	while (answer_flush(r->w))
+		;
+}
+
+/* A flush takes until nothing else goes on. */
+static void
+test_at_most_256_mib_are_copied_twice_however_slow_a_flush_is(void **state)
+{
+	uint64_t bound = 256 * MIB_SECTORS, most = 0;
+	struct rig r;
+
+	start_copying(&r, 640);
+	while (validity_lacking(r.w->m.engine.map, DST)) {
+		while (answer_copy(r.w))
+			;
+		most = at_risk(&r) > most ? at_risk(&r) : most;
+		assert_true(at_risk(&r) <= bound);
+		assert_true(answer_flush(r.w));
+	}
+	/* It is not held up for nothing. */
+	assert_true(most >= bound / 2);
+	rig_end(&r);
+}
+
+/* A copy of 2 MiB/s, whose flushes take a second. */
+static void
+test_at_most_five_seconds_are_copied_twice(void **state)
+{
+	struct rig r;
+
+	start_copying(&r, 64);
+	for (unsigned s = 0; validity_lacking(r.w->m.engine.map, DST); s++) {
+		assert_true(s < 100);
+		for (unsigned mib = 0; mib < 2; mib++) {
+			/* A chunk is read and written. */
+			answer_copy(r.w);
+			answer_copy(r.w);
+		}
+		while (answer_flush(r.w))
+			;
+		pass_time(r.w, SECOND);
+		/* A second until it is noticed, and one of the flush. */
+		assert_true(at_risk(&r) <= (SYNC_NS / SECOND + 2) * 2 * MIB_SECTORS);
+	}
+	rig_end(&r);
+}
+
+static void
+test_what_is_in_doubt_is_copied_twice_and_soon_is_not(void **state)
+{
+	struct rig r;
+
+	start_copied(&r, STRATEGY_MIRROR);
+	assert_int_equal(at_risk(&r), 0);
+	write_and_settle(&r, 100, 10);
+	assert_int_equal(at_risk(&r), REGION);
+	write_and_settle(&r, 10000, 10);
+	assert_int_equal(at_risk(&r), REGION);
+	write_and_settle(&r, REGION + 100, 10);
+	assert_int_equal(at_risk(&r), 2 * REGION);
+	for (unsigned s = 0; s < 20; s++)
+		second(&r);
+	assert_int_equal(at_risk(&r), 0);
+	rig_end(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_hot_region_costs_one_sync_and_its_writes_none),
+		cmocka_unit_test(test_endless_writes_cost_a_sync_for_thousands),
+		cmocka_unit_test(test_over_time_there_is_a_sync_every_five_seconds),
+		cmocka_unit_test(test_a_guest_that_does_not_write_costs_nothing),
+		cmocka_unit_test(
+			test_a_flush_costs_one_sync_if_the_map_has_changed_and_else_none),
+		cmocka_unit_test(test_at_most_256_mib_are_copied_twice_however_slow_a_flush_is),
+		cmocka_unit_test(test_at_most_five_seconds_are_copied_twice),
+		cmocka_unit_test(test_what_is_in_doubt_is_copied_twice_and_soon_is_not),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -4,7 +4,7 @@
 # the reason and with nothing written. What is no damage opens; and where it cannot
 # be written the disk is there all the same.
 . "$(dirname "$0")/lib.sh"
-needs jq nbdcopy
+needs jq nbdcopy getfattr
 
 size=$((8 << 20))
 
@@ -23,13 +23,18 @@ cp dst.migrate whole
 cp src src.whole
 cp dst dst.whole
 
+attributes() {
+	getfattr --absolute-names -d "$T/src" "$T/dst" "$T/dst.migrate"
+}
+
 unchanged() { # nothing was written, but to the journal that the test has spoilt
-	cmp src src.whole && cmp dst dst.whole && cmp dst.migrate spoilt &&
+	cmp src src.whole && cmp dst dst.whole && cmp dst.migrate spoilt && [ "$(attributes)" = "$marks" ] &&
 		[ -z "$(find . -name '*.next')$(find run -name 'live-*')" ]
 }
 
 refused() { # NAME REGEX: what dst.migrate is now
 	cp dst.migrate spoilt
+	marks=$(attributes)
 	refuses "$1" "$2" tap create -a "migrate:$T/dst.migrate"
 	ok "and nothing is written" unchanged
 	cp whole dst.migrate
@@ -49,9 +54,14 @@ truncate -s 520 dst.migrate
 refused "one that ends in its head" "head is damaged"
 put 3 X
 refused "one that begins with something else" "not a journal"
-# The preamble with another version, and the checksum that goes with it.
-put 8 '\x63\0\0\0'
-refused "one whose preamble is damaged" "not a journal|damaged"
+put 8 '\x02\0\0\0'
+refused "one whose preamble is damaged" "first bytes are damaged"
+# Version 2, and the checksum that goes with it.
+put 8 '\x02\0\0\0\x75\xc6\xae\xda'
+refused "one of a newer version" "version 2, and this program reads version 1 only"
+put 8 '\x02\0\0\0\x75\xc6\xae\xda'
+refuses "which inspect tells too" "version 2, .*use the version of tapmigrate that wrote it" tap migrate inspect "$T/dst.migrate"
+cp whole dst.migrate
 mapfile -t offsets < <(records)
 above "${#offsets[@]}" 4 "the journal has several records"
 put $((offsets[1] + 60)) '\xff\xfe'
@@ -74,10 +84,27 @@ refused "a source that has become smaller" "smaller"
 truncate -s $size src
 cp pristine src
 cp src src.whole
-mv dst dst.real
+truncate -s $((size - 512)) dst
+mv dst.whole dst.kept
+cp dst dst.whole
+refused "a destination that has become smaller" "smaller"
+mv dst.kept dst.whole
 cp dst.whole dst
-refused "a destination that is another disk" "destination .* is not the disk that this migration began with"
-mv dst.real dst
+for side in src dst; do
+	name=source
+	[ $side = src ] || name=destination
+	mv $side real
+	cp $side.whole $side
+	refused "a $name that is another disk" "$name .* is not the disk that this migration began with"
+	mv real $side
+	rm $side.whole
+	mv $side absent
+	cp dst.migrate spoilt
+	refuses "a $name that is not there" "No such file" tap create -a "migrate:$T/dst.migrate"
+	ok "and the journal is as it was" cmp dst.migrate spoilt
+	mv absent $side
+	cp $side $side.whole
+done
 ok "the right one opens under any name" mv dst elsewhere
 refuses "though not under one that is not recorded" "." tap create -a "migrate:$T/dst.migrate"
 mv elsewhere dst
@@ -121,10 +148,12 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=16m tmpfs full 2>/dev/null; then
 			reason="journal-failed"
 			mount -o remount,ro full
 		fi
+		untouched=$(sha256sum src dst full/journal)
 		ok "$trouble: the disk opens" start_disk "migrate:$T/full/journal"
 		ok "$trouble: the status says why it does not go on" wait_for holds ".reason == \"$reason\""
 		ok "$trouble: what can be read is right" nbdcopy "$uri" copy
 		ok "$trouble: all of it" cmp copy pristine
+		is "$(sha256sum src dst full/journal)" "$untouched" "$trouble: and nothing has been written"
 		survivor_start 24 500
 		ok "$trouble: the guest waits" goes_on 0
 		if [ $trouble = full ]; then

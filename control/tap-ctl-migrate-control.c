@@ -10,9 +10,12 @@
 #include "migrate-commands.h"
 #include "migrate-follow.h"
 
-/* Sends request, whose reference it takes; if wait, waits for the goal. */
+#define WAIT  1u
+#define WATCH 2u /* waits too */
+
+/* Sends request, whose reference it takes; then waits for the goal if follow says so. */
 static int
-tell(int pid, int minor, json_t *request, enum goal goal, bool wait)
+tell(int pid, int minor, json_t *request, enum goal goal, unsigned int follow)
 {
 	struct migrate_client client;
 	json_t *status;
@@ -29,8 +32,8 @@ tell(int pid, int minor, json_t *request, enum goal goal, bool wait)
 		if (client.ended) {
 			err = migrate_judge(&client, status, goal);
 			migrate_print_end(status);
-		} else if (wait) {
-			err = migrate_follow(&client, goal, false);
+		} else if (follow) {
+			err = migrate_follow(&client, goal, follow & WATCH);
 		}
 		json_decref(status);
 	}
@@ -44,20 +47,24 @@ simple(int argc, char **argv, const char *command, enum goal goal, const char *h
        const char *about)
 {
 	int pid = -1, minor = -1;
-	unsigned int wait = 0;
+	unsigned int follow = 0;
 	const struct cli_option options[] = {
 		CLI_OF_PID(&pid),
 		CLI_MINOR(&minor),
 		{ .name = "wait",
-		  .flags = &wait,
-		  .bit = 1,
+		  .flags = &follow,
+		  .bit = WAIT,
 		  .help = help_wait }, /* or the end */
+		{ .name = "watch",
+		  .flags = &follow,
+		  .bit = WATCH,
+		  .help = "the same, and show the progress" },
 		CLI_END,
 	};
 	int err;
 
 	err = cli_parse(argc, argv, options, about);
-	return err ? err : tell(pid, minor, migrate_request(command), goal, wait);
+	return err ? err : tell(pid, minor, migrate_request(command), goal, follow);
 }
 
 int
@@ -125,7 +132,7 @@ migrate_cli_set(int argc, char **argv)
 			json_object_set_new(request, numbers[i].key,
 					    json_integer(*numbers[i].value));
 	if (json_object_size(request) > 1)
-		return tell(pid, minor, request, GOAL_RUNNING, false);
+		return tell(pid, minor, request, GOAL_RUNNING, 0);
 	json_decref(request);
 	return tap_ctl_fail(-EINVAL, "set what? tap-ctl migrate set --help lists the settings");
 }

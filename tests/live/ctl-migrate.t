@@ -96,6 +96,13 @@ script "complete --wait" 0 on complete --wait < <(
 	line copying "" 1
 	line synchronised "" 1073741824
 	line completed "" 1073741824 final)
+script "complete --watch" 0 on complete --watch < <(
+	line copying "" 1
+	line copying "" 536870912
+	line completed "" 1073741824 final)
+is "$(sed 's/  100 MiB\/s  1:02:05 left//' said)" " 50.0 %  copying
+100.0 %  completed
+completed: the disk runs on aio:/b, aio:/a is no longer used" "shows the progress to the end"
 script "complete --wait of one that is cancelled" 125 on complete --wait < <(
 	line copying "" 1
 	line cancelled "" 0 final)

@@ -3,6 +3,8 @@
 
 BUILD  ?= build
 PREFIX ?= /usr/local
+# Where xl looks for them.
+XEN_SCRIPTS ?= /etc/xen/scripts
 CC      = gcc
 CFLAGS ?= -O2 -g
 JOBS   ?= $(shell nproc)
@@ -170,7 +172,8 @@ sim-coverage: ## show which lines of the engine the simulator does not reach
 	  awk -F: '/:Source:/ { file = $$4 } /#####/ && file ~ /migrate.*c$$/ { print file ":" $$2 ":" $$3 }'
 
 # tests/xen: scenarios in a real dom0, in an emulator (tests/xen/lib.sh). Each boots its own.
-XEN_PACKAGES := qemu-system-x86 kmod cpio busybox-static xen-utils-4.17 xenstore-utils libgcc-s1 xz-utils
+XEN_PACKAGES := qemu-system-x86 kmod cpio busybox-static xen-utils-4.17 xenstore-utils libgcc-s1 xz-utils \
+	nbd-client
 $(BUILD)/tests/xen/load: $(call obj,tests/xen/load.c)
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) -static -o $@ $^
@@ -198,7 +201,8 @@ run-tests: test-programs
 	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
-	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(REPLAY) tests/bench/bench.t $(wildcard tests/live/*.t))
+	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(REPLAY) tests/bench/bench.t \
+	  $(wildcard tests/live/*.t tests/xl/*.t))
 	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
 
 check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)
@@ -269,7 +273,11 @@ deps: ## install the packages that are missing (Debian, Ubuntu)
 
 install: all ## install under DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/sbin
-	install -m 0755 $(BUILD)/tapdisk $(BUILD)/tap-ctl $(DESTDIR)$(PREFIX)/sbin
+	install -m 0755 $(BUILD)/tapdisk $(BUILD)/tap-ctl $(wildcard xl-scripts/xl-migrate-*) $(DESTDIR)$(PREFIX)/sbin
+	install -d $(DESTDIR)$(XEN_SCRIPTS)
+	install -m 0755 xl-scripts/block-tapmigrate $(DESTDIR)$(XEN_SCRIPTS)
+	install -m 0644 xl-scripts/tapmigrate-common.sh $(DESTDIR)$(XEN_SCRIPTS)
+	ln -sfn block-tapmigrate $(DESTDIR)$(XEN_SCRIPTS)/block-tapmigrate-nbd
 	$(foreach page,$(wildcard docs/*.8),install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(page);)
 
 clean: ## remove all that was built

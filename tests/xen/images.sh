@@ -29,12 +29,16 @@ fetch() {
 
 # --- parts of a file system -----------------------------------------------------
 
+libraries() { # PROGRAM: that it loads; a script has none
+	ldd "$1" 2>/dev/null | grep -oE '/[^ )]+' || true
+}
+
 add() { # ROOT PROGRAM...: with the libraries that it loads
 	local root=$1 file
 	shift
 	for file; do
 		[ -e "$root$file" ] || install -D "$file" "$root$file"
-		{ ldd "$file" 2>/dev/null || true; } | grep -oE '/[^ )]+' | while read -r file; do
+		libraries "$file" | while read -r file; do
 			[ -e "$root$file" ] || install -D "$file" "$root$file"
 		done
 	done
@@ -42,7 +46,7 @@ add() { # ROOT PROGRAM...: with the libraries that it loads
 
 add_installed() { # ROOT: what `make install` put there gets its libraries
 	find "$1/usr" -type f -perm -u+x | while read -r file; do
-		{ ldd "$file" 2>/dev/null || true; } | grep -oE '/[^ )]+' | while read -r file; do
+		libraries "$file" | while read -r file; do
 			[ -e "$1$file" ] || install -D "$file" "$1$file"
 		done
 	done
@@ -54,7 +58,7 @@ modules() { # ROOT NAME...: and /modules/load, which says in which order
 	mkdir -p "$root/modules"
 	for name; do
 		modprobe -d "$out/debs" -S "$version" --show-depends "$name"
-	done | sed -n 's/^insmod \([^ ]*\) *$/\1/p' | awk '!seen[$0]++' | while read -r file; do
+	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r file; do
 		cp "$file" "$root/modules/"
 		echo "${file##*/}"
 	done >"$root/modules/load"
@@ -96,6 +100,7 @@ dom0() {
 	cp /bin/busybox "$root/bin/"
 	# shellcheck disable=SC2086 # a list
 	add "$root" /bin/bash /sbin/losetup /usr/bin/{jq,flock,stat} /sbin/{mke2fs,e2fsck} \
+		/usr/sbin/nbd-client \
 		/lib/x86_64-linux-gnu/libgcc_s.so.1 "${xenstore[@]}" \
 		$xen/{xl,xenstored,xenconsoled,xenconsole,xen-init-dom0,libxl-save-helper,lsevtchn}
 	ln -s mke2fs "$root/sbin/mkfs.ext4"
@@ -104,6 +109,7 @@ dom0() {
 	mkdir -p "$root/tests/xen" "$root/etc/xen"
 	cp tests/*.sh "$root/tests/"
 	cp tests/xen/* "$root/tests/xen/"
+	cp xl-scripts/example-*.cfg "$root/etc/xen/"
 	cp "$out/vmlinux" "$root/boot/"
 	pack "$out/guest" | gzip -1 >"$root/boot/guest.gz"
 	install tests/xen/dom0-init "$root/init"

@@ -79,8 +79,7 @@ load_goes_on() { # ROUNDS: waits for that many more
 }
 
 load_stop() { # it has seen no error and no wrong data
-	guest 'kill -TERM $(cat /tmp/load.pid); while kill -0 $(cat /tmp/load.pid) 2>/dev/null; do sleep 0.2; done
-		cat /tmp/load.said; [ ! -s /tmp/load.said ]'
+	guest 'p=$(cat /tmp/load.pid); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.2; done; cat /tmp/load.said; [ ! -s /tmp/load.said ]'
 }
 
 # Nothing that the guest's kernel has said is about a disk in trouble.

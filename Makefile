@@ -117,7 +117,7 @@ $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULT
 SIM := $(BUILD)/tests/sim/sim
 # Its disks are small, and so is what the journal does at a time.
 SIM_JOURNAL := $(patsubst %,$(BUILD)/obj/tests/sim-journal/%.o,journal journal-file)
-SIM_SMALL   := -DJOURNAL_REGION_SECTORS=64u -DLIVE_SLACK=8u -DSLICE_BYTES=16u -DGROW_BYTES=8192ull
+SIM_SMALL   := -DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u -DGROW_BYTES=8192ull
 $(SIM_JOURNAL): $(BUILD)/obj/tests/sim-journal/%.o: drivers/migrate/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) $(SIM_SMALL) -c -o $@ $<

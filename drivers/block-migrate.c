@@ -310,6 +310,7 @@ open_migration(struct migrate *m, const struct journal_contents *contents, struc
 		.align = (uint32_t)(m->disk[SRC].image->info.sector_size / SECTOR_BYTES),
 		.auto_complete = !strcmp(migrate_setting(m, "complete"), "auto"),
 		.stable = !contents->live,
+		.owed = contents->owed,
 		.paused = json_is_true(json_object_get(m->settings, "paused")),
 		.pristine = !strcmp(migrate_setting(m, "state"), MIGRATE_STATE_NEW) &&
 			    json_is_true(json_object_get(m->settings, "destination_is_zero")),

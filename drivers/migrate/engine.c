@@ -216,6 +216,15 @@ journalled(const struct engine *e)
 	return e->journal && !e->over;
 }
 
+/* Something that the guest was told is written has been lost: its next flush is to fail. */
+static void
+owe(struct engine *e, int err)
+{
+	e->flush_err = err;
+	if (journalled(e))
+		journal_owe(e->journal, true);
+}
+
 static bool
 valid_on_exactly(const struct engine *e, const struct part *p, side_mask sides)
 {
@@ -318,7 +327,7 @@ write_unstable(struct part *p)
 		p->err = p->err ? p->err : -EIO;
 	} else {
 		p->ok = p->ok == BOTH ? SRC_BIT : p->ok;
-		p->engine->flush_err = -EIO;
+		owe(p->engine, -EIO);
 	}
 }
 
@@ -905,6 +914,28 @@ answer_synced(struct engine *e, const struct flush *f)
 	}
 }
 
+/* A write that the guest was told is done, and of which it is not known yet whether it is. */
+static bool
+is_uncertain(const struct part *w)
+{
+	return !w->settled && !w->guest && w->ok && !stable_on(w);
+}
+
+/* The guest's flush is answered: it knows all that there is to know. */
+static void
+guest_is_told(struct engine *e)
+{
+	struct part *w;
+
+	e->flush_err = 0;
+	if (!journalled(e))
+		return;
+	list_for_each_entry(w, &e->early, early)
+		if (is_uncertain(w))
+			return;
+	journal_owe(e->journal, false);
+}
+
 static void
 flush_end(struct flush *f)
 {
@@ -924,7 +955,7 @@ flush_end(struct flush *f)
 		pool_put(&e->flush_pool, f);
 	if (g) {
 		err = err ? err : e->flush_err;
-		e->flush_err = 0;
+		guest_is_told(e);
 		guest_answer(e, g, err);
 	} else if (done) {
 		done(ctx, err);
@@ -1017,7 +1048,7 @@ static void
 flush_failed(struct engine *e, enum side side)
 {
 	side_mask bit = side_bit(side);
-	bool lost = validity_count(e->map, BOTH);
+	bool lost = validity_count(e->map, BOTH), uncertain = false;
 	struct part *w;
 
 	e->side[side].flush_errors++;
@@ -1036,9 +1067,12 @@ flush_failed(struct engine *e, enum side side)
 			if (!w->settled && (w->ok & bit)) {
 				w->unstable |= bit;
 				lost = true;
+				uncertain |= is_uncertain(w);
 			}
 	if (lost && e->journal)
 		journal_distrust(e->journal, side);
+	if (uncertain && e->journal)
+		journal_owe(e->journal, true);
 }
 
 /*
@@ -1099,7 +1133,7 @@ flush_done(struct side_io *sio, int err)
 			e->marks.stable[side] = f->asked[side];
 	} else if (err) {
 		if (alone_unflushed(e, side))
-			e->flush_err = err;
+			owe(e, err);
 		if (alone_unflushed(e, side) || (f->needed & bit))
 			f->err = f->err ? f->err : err;
 		f->failed |= bit;
@@ -1641,6 +1675,8 @@ engine_init(struct engine *e, const struct engine_config *config)
 	};
 	if (e->journal)
 		journal_attach(e->journal, e->map, &e->marks, journal_changed, e);
+	if (config->owed)
+		owe(e, -EIO);
 	INIT_LIST_HEAD(&e->answered);
 	INIT_LIST_HEAD(&e->incoming);
 	INIT_LIST_HEAD(&e->closures);

@@ -192,6 +192,7 @@ struct engine_config {
 	struct validity *map;	 /* the engine's from now on */
 	struct journal *journal; /* likewise; NULL: none */
 	bool stable;		 /* all that the map calls valid is so on stable storage */
+	bool owed;		 /* the guest's next flush is to fail: something was lost */
 	bool writes_are_durable; /* for hosts that have no flush operation */
 	uint32_t chunk;		 /* sectors, a power of two, 8 .. 32768 (16 MiB) */
 	const struct strategy_row *row;

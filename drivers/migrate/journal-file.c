@@ -221,6 +221,7 @@ struct reader {
 	struct journal_contents *c;
 	struct validity *map; /* NULL: only the head and the note are wanted */
 	uint8_t *intent;      /* of each region, the trusted side's bit */
+	side_mask distrust;   /* ... once what is in doubt has been resolved */
 	char *why;
 	size_t why_size;
 	bool whole; /* the map is */
@@ -338,6 +339,9 @@ apply_change(struct reader *r, const struct journal_change *c)
 			return senseless(r);
 		if (r->map)
 			validity_distrust(r->map, c->sides == SRC_BIT ? SRC : DST);
+		return 0;
+	case CHANGE_DISTRUST_READ:
+		r->distrust |= c->sides & BOTH;
 		return 0;
 	case CHANGE_FAILED:
 		return change_map(r, c->sector, c->count, (side_mask)c->sides, validity_failed);
@@ -618,10 +622,14 @@ journal_read(const void *bytes, size_t size, const struct journal_live *live,
 		err = read_file(&r);
 	if (!err && live_belongs(c, live)) {
 		c->live = true;
+		c->owed = live->owed;
 		err = apply_live(&r, live);
 	}
 	if (!err)
 		err = resolve_intents(&r);
+	for (enum side s = SRC; !err && s < SIDES; s++)
+		if (r.distrust & side_bit(s))
+			validity_distrust(r.map, s);
 	free(r.intent);
 	if (err && r.map)
 		validity_destroy(r.map);

@@ -42,6 +42,8 @@ enum journal_change_kind {
 	CHANGE_AHEAD,
 	CHANGE_SETTLED,
 	CHANGE_NARROW, /* what was valid on both in the range is valid on sides only */
+	/* CHANGE_DISTRUST by an opening that had no file yet, after what was in doubt. */
+	CHANGE_DISTRUST_READ,
 };
 
 struct journal_change {
@@ -62,6 +64,7 @@ struct journal_live {
 	uint64_t epoch;	  /* of the file that it belongs to */
 	uint8_t uuid[16];
 	char boot[40]; /* the host's: of what start of the machine it is */
+	uint64_t owed; /* something was lost, and the guest is to be told by its next flush */
 	uint64_t head; /* changes ever made; the last of them are in change[] */
 	struct journal_change change[];
 };
@@ -91,6 +94,7 @@ struct journal_contents {
 	uint64_t used;	   /* bytes; what follows is a torn tail, or nothing */
 	bool torn;	   /* there was a tail */
 	bool live;	   /* live changes were there and have been applied */
+	bool owed;	   /* ... and the next flush of the guest's is to fail */
 	uint64_t bad;	   /* on failure: the offset of what is wrong */
 };
 

@@ -8,12 +8,12 @@
 #include "journal.h"
 #include "pool.h"
 
-#define LIVE_MAX    16384u /* changes */
-#define INTENTS_MAX 8192u  /* written at once */
+#define INTENTS_MAX 8192u /* written at once */
 #define DROPS_MAX   8192u
 #define RUN_MAX	    ((1u << 30) - 1) /* sectors, in a map's record */
 /* The simulator's are small, so that what is rare happens often. */
 #ifndef LIVE_SLACK
+#define LIVE_MAX    16384u	 /* changes */
 #define LIVE_SLACK  64u		 /* changes that need no reservation */
 #define SLICE_BYTES (256u << 10) /* of the map, written with one sync */
 #define GROW_BYTES  (4ull << 20) /* of the file, allocated ahead */
@@ -86,6 +86,7 @@ struct journal {
 	uint64_t edition;	 /* grows with what there is to say */
 	uint64_t stable_edition; /* ... of which the file says so much */
 	uint64_t distrusted;	 /* writes wait until it says that edition */
+	bool distrusts_old;	 /* the old live changes have been told */
 	bool note_dirty;
 
 	struct intent **intent_at; /* by region */
@@ -284,6 +285,14 @@ void
 journal_ahead_ends(struct journal_ahead *ahead)
 {
 	list_del(&ahead->link);
+}
+
+void
+journal_owe(struct journal *j, bool owed)
+{
+	j->live->owed = owed;
+	if (j->starting && j->config.old)
+		j->config.old->owed |= owed;
 }
 
 /* --- intents ----------------------------------------------------------------------- */
@@ -507,16 +516,17 @@ distrust_old(struct journal *j, enum side side)
 	struct journal_live *old = j->config.old;
 
 	old->change[old->head & (old->entries - 1)] =
-		(struct journal_change){ .kind = CHANGE_DISTRUST, .sides = side_bit(side) };
+		(struct journal_change){ .kind = CHANGE_DISTRUST_READ,
+					 .sides = side_bit(side) };
 	__atomic_store_n(&old->head, old->head + 1, __ATOMIC_RELEASE);
-	j->config.old = NULL;
+	j->distrusts_old = true;
 }
 
 void
 journal_distrust(struct journal *j, enum side side)
 {
 	journal_change(j, CHANGE_DISTRUST, 0, 0, side_bit(side));
-	if (j->starting && j->config.old)
+	if (j->starting && j->config.old && !j->distrusts_old)
 		distrust_old(j, side);
 	kick(j);
 }
@@ -1180,6 +1190,7 @@ journal_create(const struct journal_config *config, uint64_t sectors)
 	}
 	live->version = JOURNAL_VERSION;
 	live->epoch = config->epoch + 1;
+	live->owed = 0;
 	live->head = 0;
 	memcpy(live->uuid, config->uuid, sizeof(live->uuid));
 	memcpy(live->magic, JOURNAL_LIVE_MAGIC, sizeof(live->magic));

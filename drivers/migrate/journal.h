@@ -149,6 +149,9 @@ void journal_ahead_ends(struct journal_ahead *ahead);
  */
 void journal_distrust(struct journal *j, enum side side);
 
+/* Whether the guest is yet to be told that something was lost, should we be killed now. */
+void journal_owe(struct journal *j, bool owed);
+
 /* --- intents ----------------------------------------------------------------------- */
 
 struct intent;

@@ -599,6 +599,7 @@ migration_init(struct migration *m, const struct migration_config *config)
 		.map = config->map,
 		.journal = config->journal,
 		.stable = config->stable,
+		.owed = config->owed,
 		.writes_are_durable = config->writes_are_durable,
 		.chunk = config->chunk,
 		.row = back ? strategy_rollback() : strategy_row(config->strategy),

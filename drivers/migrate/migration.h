@@ -47,6 +47,7 @@ struct migration_config {
 	struct validity *map;	  /* the migration's from now on */
 	struct journal *journal;  /* likewise; NULL: what happens is not written down */
 	bool stable;		  /* all that the map calls valid is on stable storage */
+	bool owed;		  /* the guest's next flush is to fail: something was lost */
 	bool writes_are_durable;  /* the host cannot flush: a write's answer means it is stable
 				   */
 	enum strategy strategy;

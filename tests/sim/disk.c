@@ -131,6 +131,7 @@ find_twin(struct op *op)
 		op->mirrored = true;
 		op->twin = last.op;
 		op->twin_failed = last.err;
+		op->twin_answered = world.events;
 		if (last.op) {
 			last.op->mirrored = true;
 			last.op->twin = op;
@@ -391,6 +392,7 @@ op_answer(struct op *op)
 	wait_done(op);
 	if (op->twin) {
 		op->twin->twin_failed = op->err;
+		op->twin->twin_answered = world.events;
 		op->twin->twin = NULL;
 	}
 	io->done(io, op->err);

@@ -276,6 +276,22 @@ journal_make(void)
 
 /* --- crashes ----------------------------------------------------------------- */
 
+/* Whoever reads the file finds the live changes that go with it, whatever name they have. */
+static uint64_t
+file_epoch(void)
+{
+	struct journal_contents c;
+
+	validity_destroy(read_file(NULL, &c));
+	return c.epoch;
+}
+
+bool
+journal_owed(void)
+{
+	return journal.contents.owed;
+}
+
 bool
 journal_began(void)
 {
@@ -297,7 +313,12 @@ journal_crash(enum crash_kind kind)
 		}
 	}
 	journal.io = NULL;
-	free(journal.made);
+	if (kind == CRASH_KILL && journal.made && journal.made->epoch == file_epoch()) {
+		free(journal.live);
+		journal.live = journal.made;
+	} else {
+		free(journal.made);
+	}
 	journal.made = NULL;
 	if (kind == CRASH_POWER) {
 		free(journal.live);

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +21,9 @@
 
 #include "sim.h"
 
-#define JOBS_MAX 64
-#define HANG_S	 20 /* a run takes milliseconds */
+#define JOBS_MAX       64
+#define HANG_S	       20 /* a run takes milliseconds */
+#define CRASHING_SEEDS 32 /* run by one process */
 
 /* What a worker tells of where it is, in memory that outlives it. */
 struct progress {
@@ -190,9 +192,27 @@ drop(const char *list)
 
 /* --- many seeds -------------------------------------------------------------- */
 
-/* Who crashes leaves its memory behind. */
 static void
-run_in_child(uint64_t seed)
+run_some(struct progress *p, uint64_t first, uint64_t count, unsigned step)
+{
+	bool crashes = false;
+
+	for (uint64_t i = 0; i < count; i += step) {
+		p->seed = first + i;
+		alarm(HANG_S);
+		run(first + i);
+		crashes |= plan_crashes(&world.plan);
+		p->done++;
+	}
+	fflush(stdout);
+	if (crashes)
+		_exit(0);
+	exit(0); /* not _exit: a leak is looked for at exit */
+}
+
+/* Who crashes leaves its memory behind, so not too many do it in one process. */
+static void
+run_in_child(struct progress *p, uint64_t first, uint64_t count, unsigned step)
 {
 	int status;
 	pid_t pid;
@@ -203,14 +223,8 @@ run_in_child(uint64_t seed)
 		perror("sim: fork");
 		exit(2);
 	}
-	if (!pid) {
-		alarm(HANG_S);
-		run(seed);
-		fflush(stdout);
-		if (plan_crashes(&world.plan))
-			_exit(0);
-		exit(0); /* a leak is looked for at exit */
-	}
+	if (!pid)
+		run_some(p, first, count, step);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (status)
@@ -220,17 +234,13 @@ run_in_child(uint64_t seed)
 static void
 work(struct progress *p, uint64_t first, uint64_t count, unsigned step)
 {
-	for (uint64_t i = 0; i < count; i += step) {
-		p->seed = first + i;
-		alarm(HANG_S);
-		if (first + i >= PLAN_JOURNAL_SEEDS)
-			run_in_child(first + i);
-		else
-			run(first + i);
-		p->done++;
-	}
-	fflush(stdout);
-	exit(0); /* not _exit: a leak is looked for at exit */
+	uint64_t batch = (uint64_t)step * CRASHING_SEEDS;
+
+	if (first < PLAN_JOURNAL_SEEDS)
+		run_some(p, first, count, step);
+	for (uint64_t i = 0; i < count; i += batch)
+		run_in_child(p, first + i, i + batch < count ? batch : count - i, step);
+	_exit(0);
 }
 
 static void
@@ -322,6 +332,9 @@ main(int argc, char **argv)
 		else
 			return 2;
 	}
+	/* Many lives ask for the same memory: most of the time went into fresh pages. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	world_verdict = shared(sizeof(*world_verdict));
 	workers = shared(JOBS_MAX * sizeof(*workers));
 	if (log) {

@@ -12,7 +12,7 @@ my $root  = dirname(__FILE__) . '/../..';
 my $build = $ENV{BUILD} or die "mutants.t: BUILD is not set\n";
 my $seeds = 20000;
 # As in the Makefile: the simulator's journal is small.
-my @small = qw(-DJOURNAL_REGION_SECTORS=64u -DLIVE_SLACK=8u -DSLICE_BYTES=16u
+my @small = qw(-DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u
 	-DGROW_BYTES=8192ull);
 my @flags = qw(-std=gnu17 -O2 -w -D_GNU_SOURCE -fno-strict-aliasing);
 

@@ -615,12 +615,33 @@ source_serves(const struct plan *p)
 
 /* --- crashes ----------------------------------------------------------------- */
 
+/*
+ * A mirrored write was acknowledged, the side that had it has failed a flush since, and
+ * the other one has not answered: neither is sure to have it. The guest will be told.
+ */
+static void
+excuse_uncertain(enum side side)
+{
+	const struct op *op;
+
+	list_for_each_entry(op, &world.disk[side].inflight, link)
+		if (op->mirrored && !op->twin && !op->twin_failed &&
+		    promise.flush_failed[side_other(side)] > op->twin_answered)
+			for (uint32_t i = 0; i < op->io->count; i++)
+				history_revive(op->io->sector + i,
+					       world.disk[side].tag[op->io->sector + i]);
+}
+
 void
 promise_crash(enum crash_kind kind)
 {
 	excuse_forced();
-	/* Who was to be told forgets it. */
-	promise.owed = 0;
+	/* Nobody has heard of a failure that the engine had not heard of. */
+	if (kind == CRASH_POWER || !world.m.engine.flush_err)
+		promise.owed = 0;
+	if (kind == CRASH_KILL)
+		for (enum side side = SRC; side < SIDES; side++)
+			excuse_uncertain(side);
 	memset(promise.writing, 0, sizeof(promise.writing));
 	for (enum side side = SRC; side < SIDES; side++) {
 		const struct op *op;

@@ -88,6 +88,7 @@ struct op {
 	bool mirrored;
 	struct op *twin; /* the other half of a mirrored write, until answered */
 	int twin_failed;
+	uint64_t twin_answered; /* event */
 	struct list_head link;
 };
 
@@ -193,6 +194,8 @@ void promise_reopen(const struct migration_config *config);
 void journal_begin(const struct validity *map);
 void journal_free(void);
 struct journal *journal_make(void);
+/* The journal that was read says that the guest's next flush is to fail. */
+bool journal_owed(void);
 /* This life has published a file: what its migration knows survives a kill. */
 bool journal_began(void);
 void journal_crash(enum crash_kind kind);

@@ -444,6 +444,7 @@ crash(enum crash_kind kind)
 		config.state = MIGRATION_COPYING;
 	config.pristine = false;
 	config.stable = kind == CRASH_POWER;
+	config.owed = journal_owed();
 	config.journal = journal_make();
 	promise_reopen(&config);
 	if (migration_init(&world.m, &config))

@@ -629,6 +629,28 @@ test_an_opening_that_is_killed_early_leaves_word_of_a_failed_flush(void **state)
 	stop(&r);
 }
 
+static void
+test_what_the_guest_is_to_be_told_survives_a_kill(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+
+	start(&r);
+	assert_int_equal(read_back(&r, r.live, &c, &map), 0);
+	assert_false(c.owed);
+	validity_destroy(map);
+	journal_owe(r.journal, true);
+	assert_int_equal(read_back(&r, r.live, &c, &map), 0);
+	assert_true(c.owed);
+	validity_destroy(map);
+	journal_owe(r.journal, false);
+	assert_int_equal(read_back(&r, r.live, &c, &map), 0);
+	assert_false(c.owed);
+	validity_destroy(map);
+	stop(&r);
+}
+
 int
 main(void)
 {
@@ -653,6 +675,7 @@ main(void)
 			test_a_disk_that_is_never_flushed_does_not_fill_the_live_changes),
 		cmocka_unit_test(
 			test_an_opening_that_is_killed_early_leaves_word_of_a_failed_flush),
+		cmocka_unit_test(test_what_the_guest_is_to_be_told_survives_a_kill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 import pathlib
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -60,7 +61,8 @@ class Guests(unittest.TestCase):
 
 
 def result(values, reason=None, **target):
-    return report.Result(Figure("name", "1", "what", None, []), Goal("key", "words", **target), values, reason)
+    figure = Figure("name", "1", "what", None, [Goal("key", "words", **target)])
+    return report.Measured(figure, {"key": values}, reason=reason).goals()[0]
 
 
 class Verdicts(unittest.TestCase):
@@ -71,13 +73,11 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(result([0], at_least=0, at_most=0).verdict(), "met")
         self.assertEqual(result([1], at_least=0, at_most=0).verdict(), "MISSED")
 
-    def test_what_was_not_measured_is_not_met(self):
-        unmeasured = result([], reason="no such option", at_least=1)
-        self.assertFalse(unmeasured.good())
-        self.assertIn("no such option", report.line(unmeasured))
+    def test_what_was_not_measured_has_no_verdict(self):
+        self.assertEqual(result([], reason="no such option", at_least=1).verdict(), "not measured")
 
     def test_a_missed_target_stands_out_in_the_table(self):
-        self.assertIn("**MISSED**", report.markdown([result([1], at_least=2)]))
+        self.assertIn("**MISSED**", report.goal_row(result([1], at_least=2)))
 
     def test_numbers_are_short(self):
         self.assertEqual([report.number(n) for n in (1209.3, 0.48912, 12, 0.0)], ["1209", "0.489", "12", "0"])
@@ -86,6 +86,32 @@ class Verdicts(unittest.TestCase):
         for figure in FIGURES:
             keys = [goal.key for goal in figure.goals]
             self.assertEqual(len(keys), len(set(keys)), figure.name)
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        self.figure = Figure("name", "1", "what", None, [Goal("key", "words", at_least=2)])
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = pathlib.Path(self.directory.name) / "results.json"
+        self.addCleanup(self.directory.cleanup)
+
+    def test_what_is_saved_is_what_is_loaded(self):
+        report.save(self.path, {}, {"name": report.Measured(self.figure, {"key": [1, 2, 3]}, [0.5])})
+        loaded = report.load(self.path, [self.figure])["name"]
+        self.assertEqual((loaded.values, loaded.noise), ({"key": [1, 2, 3]}, [0.5]))
+
+    def test_rounds_can_be_added(self):
+        measured = report.Measured(self.figure, {"key": [3]})
+        measured.add(report.Measured(self.figure, {"key": [1, 2]}))
+        self.assertEqual(measured.values, {"key": [1, 2, 3]})
+
+    def test_a_goal_that_was_not_there_yet_is_not_measured(self):
+        report.save(self.path, {}, {"name": report.Measured(self.figure, {"key": [1]})})
+        newer = self.figure._replace(goals=[*self.figure.goals, Goal("new", "words")])
+        self.assertIn("new", report.load(self.path, [newer])["name"].reason)
+
+    def test_there_need_not_be_any_yet(self):
+        self.assertEqual(report.load(self.path, [self.figure]), {})
 
 
 class Tap(unittest.TextTestResult):

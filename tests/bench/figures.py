@@ -4,6 +4,7 @@
 A figure has goals. Its measurement is a generator: each round it yields a value for every goal, by the
 goal's key, all taken in turn within that round. The median of the rounds is held against the target."""
 
+import functools
 from typing import Callable, NamedTuple, Optional
 
 from measure import copying, journal, matrix, requests, scale, underload, unequal
@@ -115,5 +116,8 @@ FIGURES = [
         Goal("rest", "at rest", "MiB", at_most=1),
         Goal("written", "after random 4 KiB writes all over", "MiB", at_most=80),
     ]),
-    Figure("matrix", "-", "Every strategy, load and pair of disks", matrix.measure, matrix.goals(Goal), quick=False),
+    *[Figure(f"matrix-{pair}", "-", f"Every way to move a disk, under every load: {what}",
+             functools.partial(matrix.measure, pair=pair), matrix.goals(Goal, pair), quick=False)
+      for pair, what in [("same", "two images on one disk"), ("ssd-hdd", "from flash to a spindle"),
+                         ("hdd-ssd", "from a spindle to flash")]],
 ]

@@ -50,7 +50,7 @@ class ByTapdisk:
         self.bed, self.target = bed, target
         self.strategy, self.settings = strategy, settings
         self.files = [name.rsplit(":", 1)[1] for name in (source, target)]
-        tapdisk.unmark(bed, *[file for file in self.files if os.path.exists(file)])
+        tapdisk.forget(bed, *[file for file in self.files if os.path.exists(file)])
         self.disk = tapdisk.Disk(bed, source)
         self.uri, self.pid = self.disk.uri, self.disk.pid
         self.migration = self.status = None

@@ -3,6 +3,7 @@
 
 import json
 import os
+import pathlib
 import re
 import select
 import signal
@@ -52,10 +53,11 @@ def has_option(bed, option):
     return option in run(bed.build / "tap-ctl", "migrate", "start", "--help", env=bed.env)
 
 
-def unmark(bed, *images):
-    """After a migration an image may be used again only if somebody says so."""
+def forget(bed, *images):
+    """The migrations that images have been in: they may be used again only if somebody says so."""
     for image in images:
         run(bed.build / "tap-ctl", "migrate", "unmark", image, env=bed.env)
+        pathlib.Path(f"{image}.migrate").unlink(missing_ok=True)
 
 
 class Migration:
@@ -67,8 +69,6 @@ class Migration:
     def __init__(self, disk, to, strategy, paused=False, **settings):
         self.disk = disk
         self.journal = f"{to.rsplit(':', 1)[1]}.migrate"
-        if os.path.exists(self.journal):
-            os.unlink(self.journal)
         self.result = None  # the last status, once it has ended
         self.partial = b""
         if to.startswith("aio:"):

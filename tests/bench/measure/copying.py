@@ -33,7 +33,7 @@ def by_qemu(daemon, target):
 
 
 def tapdisk_seconds(bed, source, target, *options):
-    tapdisk.unmark(bed, source, target)
+    tapdisk.forget(bed, source, target)
     with tapdisk.Disk(bed, f"aio:{source}") as disk:
         seconds = seconds_of(by_tapdisk, disk, target, *options)
     if not filecmp.cmp(source, target, shallow=False):
@@ -68,7 +68,7 @@ def cost(bed):
     size = bed.size(GIB)
     source, target = (bed.image(bed.disk / name, size) for name in ("source", "target"))
     while True:
-        tapdisk.unmark(bed, source, target)
+        tapdisk.forget(bed, source, target)
         with tapdisk.Disk(bed, f"aio:{source}") as disk:
             before = cpu_seconds(disk.pid)
             by_tapdisk(disk, target)

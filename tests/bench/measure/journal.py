@@ -19,7 +19,7 @@ def cost(bed):
     faults = bed.disk / "faults"
     faults.write_text("again flush\n")
     while True:
-        tapdisk.unmark(bed, source, target)
+        tapdisk.forget(bed, source, target)
         with tapdisk.Disk(bed, f"aio:{source}") as disk:
             plain = flushed_iops(disk.uri)
         with tapdisk.Disk(bed, f"fault:{faults}:{source}") as disk:

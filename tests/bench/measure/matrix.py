@@ -15,8 +15,8 @@ STRATEGIES = ["lr", "slr", "aio", "mirror", "dbt"]
 QEMU_MODES = ["background", "write-blocking"]
 WAYS = STRATEGIES + QEMU_MODES
 LOOPS = ["closed", "open"]
-VALUES = {"s": ("time", "s"), "keeps": ("guest's requests a second / alone", "x"), "p99": ("guest's 99th percentile / alone", "x"),
-          "flash": ("written to flash / size of the disk", "x")}
+VALUES = {"s": ("seconds", "s"), "keeps": ("guest's requests a second / alone", "x"),
+          "p99": ("guest's 99th percentile / alone", "x"), "flash": ("written to flash / size of the disk", "x")}
 
 # Source and destination; bytes; depth of a closed loop, requests a second of an open one.
 PAIRS = {
@@ -30,11 +30,10 @@ def key(*parts):
     return "/".join(parts)
 
 
-def goals(goal):
-    return [goal(key(pair, load, loop, way, value), f"{pair}, {load}, {loop} loop, {way}: {what}", unit)
-            for pair in PAIRS for load in READS_PERCENT for loop in LOOPS for way in WAYS
-            for value, (what, unit) in VALUES.items()
-            if value != "flash" or pair != "same"]
+def goals(goal, pair):
+    return [goal(key(load, loop, way, value), f"{load}, {loop} loop, {way}: {what}", unit)
+            for load in READS_PERCENT for loop in LOOPS for way in WAYS
+            for value, (what, unit) in VALUES.items() if value != "flash" or pair != "same"]
 
 
 @contextlib.contextmanager
@@ -43,7 +42,7 @@ def mover(bed, kinds, images, way):
     if way in STRATEGIES:
         yield ByTapdisk(bed, *names, way)
         return
-    tapdisk.unmark(bed, *images)
+    tapdisk.forget(bed, *images)
     if kinds[0] == "aio":
         yield ByQemu(bed, *map(qemu.file_node, images), way)
         return
@@ -57,24 +56,21 @@ def written(image):
         return int(lines.readlines()[-1].split()[1])
 
 
-def measure(bed):
-    places = {}
-    for pair, (kind, _, size, _, _) in PAIRS.items():
-        directory = bed.disk if kind == "aio" else bed.memory
-        places[pair] = [bed.image(directory / f"{pair}-{n}", size) for n in (0, 1)]
+def measure(bed, pair):
+    source, target, size, depth, iops = PAIRS[pair]
+    directory = bed.disk if source == "aio" else bed.memory
+    images = [bed.image(directory / f"disk{n}", size) for n in (0, 1)]
     while True:
         values = {}
-        for pair, (source, target, size, depth, iops) in PAIRS.items():
-            for load, reads in READS_PERCENT.items():
-                for loop, guest in zip(LOOPS, (Load(reads, depth=depth), Load(reads, iops=iops))):
-                    for way in WAYS:
-                        with mover(bed, (source, target), places[pair], way) as by:
-                            outcome = move(bed, by, guest, size, before=0.7, after=0.2, limit=30)
-                        cell = {"s": outcome.seconds, "keeps": outcome.keeps, "p99": outcome.p99_ratio}
-                        if pair != "same":
-                            flash = places[pair][0 if source == "model:ssd" else 1]
-                            cell["flash"] = written(flash) / size
-                        values.update({key(pair, load, loop, way, v): n for v, n in cell.items()})
-                        if load == "mixed" and loop == "closed":
-                            bed.trace(pair, way, outcome)
+        for load, reads in READS_PERCENT.items():
+            for loop, guest in zip(LOOPS, (Load(reads, depth=depth), Load(reads, iops=iops))):
+                for way in WAYS:
+                    with mover(bed, (source, target), images, way) as by:
+                        outcome = move(bed, by, guest, size, before=0.7, after=0.2, limit=30)
+                    cell = {"s": outcome.seconds, "keeps": outcome.keeps, "p99": outcome.p99_ratio}
+                    if pair != "same":
+                        cell["flash"] = written(images[0 if source == "model:ssd" else 1]) / size
+                    values.update({key(load, loop, way, v): n for v, n in cell.items()})
+                    if load == "mixed" and loop == "closed":
+                        bed.trace(f"matrix-{pair}", way, outcome)
         yield values

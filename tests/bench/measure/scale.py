@@ -34,7 +34,7 @@ def sparse(bed):
     run("sync", large)
 
     def seconds(source):
-        tapdisk.unmark(bed, source)
+        tapdisk.forget(bed, source)
         target = bed.disk / "target"
         with tapdisk.Disk(bed, f"aio:{source}") as disk:
             taken = seconds_of(by_tapdisk, disk, target, "--create")
@@ -51,7 +51,7 @@ def fifty(bed):
              for n in range(DISKS)]
     while True:
         for pair in pairs:
-            tapdisk.unmark(bed, *pair)
+            tapdisk.forget(bed, *pair)
         with contextlib.ExitStack() as stack:
             disks = [stack.enter_context(tapdisk.Disk(bed, f"aio:{source}")) for source, _ in pairs]
             guests = [stack.enter_context(Guest(bed, on_nbd(disk.uri), Load(50, iops=20), size, f"guest{n}"))

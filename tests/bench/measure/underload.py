@@ -54,7 +54,7 @@ def balanced(bed):
 
 def guest_beside_migration(bed, source, target, size, seconds, **settings):
     """The guest alone, and in a span of a migration; MiB/s copied in that."""
-    tapdisk.unmark(bed, source, target)
+    tapdisk.forget(bed, source, target)
     with tapdisk.Disk(bed, f"aio:{source}") as disk, Guest(bed, on_nbd(disk.uri), CLOSED, size) as guest:
         time.sleep(1.5)
         began = time.time()
@@ -77,7 +77,7 @@ def guest_beside_migration(bed, source, target, size, seconds, **settings):
 
 def guest_beside_fio(bed, source, target, size, mib_s, block, depth):
     """The guest's requests a second beside a copying pair at that rate; 0 if the pair cannot keep it."""
-    tapdisk.unmark(bed, source, target)
+    tapdisk.forget(bed, source, target)
     with tapdisk.Disk(bed, f"aio:{source}") as disk, Guest(bed, on_nbd(disk.uri), CLOSED, size) as guest:
         time.sleep(1)
         start = time.time()

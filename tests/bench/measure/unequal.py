@@ -10,6 +10,7 @@ from guest import Guest, Load, fio, job, on_nbd
 from load import ByTapdisk, move
 
 SIZE = 64 * MIB
+LARGER = 256 * MIB              # so that few reads meet the chunks that are being copied
 WRITES = Load(0, iops=400)      # a third of what the slow disk can take
 TOO_MANY = Load(0, depth=16)
 BLOCK = 4096
@@ -32,7 +33,7 @@ def slow_destination(bed):
 
     def latency(strategy, load):
         """Mean latency of the guest's writes while it is copied, and then, by that on the source alone."""
-        tapdisk.unmark(bed, source, target)
+        tapdisk.forget(bed, source, target)
         with tapdisk.Disk(bed, f"model:ssd:{source}") as disk, Guest(bed, on_nbd(disk.uri), load, SIZE) as guest:
             time.sleep(1.5)
             began = time.time()
@@ -93,7 +94,7 @@ def exact(bed):
     source, target = bed.memory / "patchy", bed.image(bed.memory / "patchy-target", SIZE)
     traffic = f"{target}.traffic"
     data = patchy(source)
-    tapdisk.unmark(bed, target)
+    tapdisk.forget(bed, target)
     with tapdisk.Disk(bed, f"model:ssd/10:{source}") as disk:
         with tapdisk.Migration(disk, f"model:ssd:{target}", "lr", paused=True) as migration:
             written = written_blocks(bed, disk.uri, 1000)
@@ -114,10 +115,11 @@ def exact(bed):
 
 
 def fast_destination(bed):
-    source, target = (bed.image(bed.memory / name, SIZE) for name in ("source", "target"))
+    size = bed.size(LARGER)
+    source, target = (bed.image(bed.memory / name, size) for name in ("source", "target"))
     while True:
         outcome = move(bed, ByTapdisk(bed, f"model:ssd/10:{source}", f"model:ssd:{target}", "lr"),
-                       Load(50, depth=4), SIZE)
+                       Load(50, depth=4), size)
         quarter = outcome.requests.window(outcome.ended - outcome.seconds / 4, outcome.ended)
         bed.trace("lr-to-fast", "lr", outcome)
         written, copied = exact(bed)

@@ -46,6 +46,7 @@ struct said {
 	uint64_t wrote[SIDES];	   /* journal_marks's, when it was made */
 	uint8_t file[STORE_FILES]; /* what each file says of it, as said_of() had it */
 	uint8_t batch;		   /* ... and will, after the batch */
+	side_mask lost;		   /* the side that a later change takes away again */
 };
 
 /* One of the two files: what is there, and stable. */
@@ -183,14 +184,18 @@ static side_mask
 said_of(const struct journal *j, uint64_t position)
 {
 	const struct journal_change *c = change_at(j, position);
-	const uint64_t *wrote = said_at(j, position)->wrote;
+	const struct said *said = said_at(j, position);
+	side_mask sides = NO_SIDE;
 
 	if (is_live_only(c))
 		return NO_SIDE;
 	if (c->kind != CHANGE_SET)
 		return BOTH;
-	return c->sides & ((wrote[SRC] <= j->flushed[SRC] ? SRC_BIT : NO_SIDE) |
-			   (wrote[DST] <= j->flushed[DST] ? DST_BIT : NO_SIDE));
+	for (enum side s = SRC; s < SIDES; s++)
+		if (said->wrote[s] <= j->flushed[s])
+			sides |= c->sides & side_bit(s);
+	/* What takes a side away from both would not take it where it is said to be alone. */
+	return sides == c->sides ? sides : sides & (side_mask)~said->lost;
 }
 
 static bool
@@ -249,6 +254,17 @@ journal_unreserve(struct journal *j, unsigned changes)
 	j->reserved -= changes;
 }
 
+/* The last change takes sides away where both were valid. */
+static void
+takes_away(struct journal *j, side_mask sides)
+{
+	for (uint64_t i = j->base; i < j->live->head; i++)
+		if (!said_at(j, i)->lost) /* else it is on one already */
+			said_at(j, i)->lost = sides;
+	/* The file may say both still, and the writes that follow need no intent. */
+	j->distrusted = j->edition;
+}
+
 void
 journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector,
 	       uint64_t count, side_mask sides)
@@ -267,9 +283,10 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	__atomic_store_n(&j->live->head, j->live->head + 1, __ATOMIC_RELEASE);
 	j->unflushed += is_unflushed(j, j->live->head - 1);
 	j->edition += said_of(j, j->live->head - 1) != NO_SIDE;
-	/* The file may say both still, and the writes that follow need no intent. */
-	if (kind == CHANGE_DISTRUST || kind == CHANGE_NARROW)
-		j->distrusted = j->edition;
+	if (kind == CHANGE_DISTRUST)
+		takes_away(j, sides);
+	else if (kind == CHANGE_NARROW)
+		takes_away(j, BOTH & (side_mask)~sides);
 }
 
 void

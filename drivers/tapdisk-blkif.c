@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "tapdisk-inflight.h"
 #include "tapdisk-log.h"
 #include "tapdisk-server.h"
 #include "timeout-math.h"
@@ -32,9 +33,10 @@ enum barrier_step {
 };
 
 struct blkif_request {
-	struct list_head next; /* blkif->idle */
-	struct ring_request ring;
-	void *buffer; /* BLKIF_BUFFER_SIZE */
+	struct list_head next; /* blkif->idle or answered */
+	struct inflight_slot *slot;
+	struct ring_request *ring; /* in the slot */
+	void *buffer;		   /* BLKIF_BUFFER_SIZE */
 	struct td_iovec iov;
 	td_vbd_request_t vreq;
 };
@@ -51,8 +53,10 @@ struct tapdisk_blkif {
 	bool again; /* there is more on the ring, for the next turn */
 
 	struct blkif_request *requests; /* one for each entry */
+	struct inflight inflight;	/* their slots */
 	void *buffers;
 	struct list_head idle;
+	struct list_head answered; /* and not yet shown to the guest */
 	unsigned int in_flight;
 
 	struct blkif_request *barrier; /* nothing is taken while there is one */
@@ -70,6 +74,7 @@ blkif_free(struct tapdisk_blkif *blkif)
 	if (blkif->buffers)
 		munmap(blkif->buffers, blkif->ring.entries * BLKIF_BUFFER_SIZE);
 	free(blkif->requests);
+	inflight_close(&blkif->inflight);
 	free(blkif);
 }
 
@@ -88,8 +93,8 @@ blkif_leave_guest(struct tapdisk_blkif *blkif, enum blkif_state state)
 static void
 blkif_break(struct tapdisk_blkif *blkif, const char *why)
 {
-	EPRINTF("domain %u, device %u: disconnected: %s", blkif->config.domid,
-		blkif->config.devid, why);
+	EPRINTF("domain %u, device %u: disconnected: %s", blkif->config.ring.domid,
+		blkif->config.ring.devid, why);
 	blkif_leave_guest(blkif, BLKIF_BROKEN);
 }
 
@@ -119,8 +124,8 @@ request_copy(struct tapdisk_blkif *blkif, struct blkif_request *req, bool to_gue
 	struct blkif_copy copies[RING_MAX_SEGMENTS];
 	char *at = req->buffer;
 
-	for (unsigned int i = 0; i < req->ring.n_segments; i++) {
-		const struct ring_segment *seg = &req->ring.segments[i];
+	for (unsigned int i = 0; i < req->ring->n_segments; i++) {
+		const struct ring_segment *seg = &req->ring->segments[i];
 		const unsigned int secs = seg->last_sect - seg->first_sect + 1;
 
 		copies[i] = (struct blkif_copy){
@@ -131,21 +136,28 @@ request_copy(struct tapdisk_blkif *blkif, struct blkif_request *req, bool to_gue
 		};
 		at += copies[i].len;
 	}
-	return blkif->guest->ops->copy(blkif->guest, copies, req->ring.n_segments, to_guest);
+	return blkif->guest->ops->copy(blkif->guest, copies, req->ring->n_segments, to_guest);
+}
+
+static void
+request_answer(struct tapdisk_blkif *blkif, struct blkif_request *req, int status)
+{
+	inflight_answer(req->slot, blkif->ring.rsp_prod, status);
+	ring_put(&blkif->ring, req->ring, status);
+	list_add(&req->next, &blkif->answered);
 }
 
 static void
 request_finish(struct tapdisk_blkif *blkif, struct blkif_request *req, int err)
 {
-	if (blkif->guest) {
-		if (!err && req->ring.op == BLKIF_OP_READ)
-			err = request_copy(blkif, req, true);
-		ring_put(&blkif->ring, &req->ring, blkif_status(err));
-	}
 	if (blkif->barrier == req)
 		blkif->barrier = NULL;
 	blkif->in_flight--;
-	list_add(&req->next, &blkif->idle);
+	if (!blkif->guest) /* it is never taken again */
+		return;
+	if (!err && req->ring->op == BLKIF_OP_READ)
+		err = request_copy(blkif, req, true);
+	request_answer(blkif, req, blkif_status(err));
 }
 
 static void
@@ -154,11 +166,11 @@ request_queue(struct tapdisk_blkif *blkif, struct blkif_request *req, int op)
 	const bool has_data = op == TD_OP_READ || op == TD_OP_WRITE;
 	int err;
 
-	req->iov = (struct td_iovec){ req->buffer, (unsigned int)req->ring.sectors };
+	req->iov = (struct td_iovec){ req->buffer, (unsigned int)req->ring->sectors };
 	req->vreq = (td_vbd_request_t){
 		.op = op,
-		.sec = op == TD_OP_FLUSH ? 0 : req->ring.sector,
-		.secs = op == TD_OP_ZERO ? req->ring.sectors : 0,
+		.sec = op == TD_OP_FLUSH ? 0 : req->ring->sector,
+		.secs = op == TD_OP_ZERO ? req->ring->sectors : 0,
 		.iov = has_data ? &req->iov : NULL,
 		.iovcnt = has_data,
 		.cb = request_answered,
@@ -179,7 +191,7 @@ barrier_advance(struct tapdisk_blkif *blkif, int err)
 	if (blkif->barrier_step == BARRIER_DRAIN && blkif->in_flight > 1)
 		return;
 	if (err || blkif->barrier_step == BARRIER_FLUSH_AFTER ||
-	    (blkif->barrier_step == BARRIER_FLUSH_BEFORE && !req->ring.n_segments))
+	    (blkif->barrier_step == BARRIER_FLUSH_BEFORE && !req->ring->n_segments))
 		request_finish(blkif, req, err);
 	else
 		request_queue(blkif, req,
@@ -210,7 +222,7 @@ request_answered(td_vbd_request_t *vreq, int error, void *token, int final)
 static int
 request_fetch(struct tapdisk_blkif *blkif, struct blkif_request *req)
 {
-	struct ring_request *ring = &req->ring;
+	struct ring_request *ring = req->ring;
 	int err = ring_request_check_head(ring, &blkif->disk);
 
 	if (!err && ring->indirect) {
@@ -243,12 +255,12 @@ request_start(struct tapdisk_blkif *blkif, struct blkif_request *req)
 
 	if (err) {
 		request_finish(blkif, req, err);
-	} else if (req->ring.op == BLKIF_OP_WRITE_BARRIER) {
+	} else if (req->ring->op == BLKIF_OP_WRITE_BARRIER) {
 		blkif->barrier = req;
 		blkif->barrier_step = BARRIER_DRAIN;
 		barrier_advance(blkif, 0);
 	} else {
-		request_queue(blkif, req, ops[req->ring.op]);
+		request_queue(blkif, req, ops[req->ring->op]);
 	}
 }
 
@@ -258,11 +270,12 @@ request_start(struct tapdisk_blkif *blkif, struct blkif_request *req)
 static int
 blkif_take(struct tapdisk_blkif *blkif)
 {
-	/* There is one if there is a request: no more are in flight than the ring holds. */
+	/* There is one if there is a request: the ring holds all whose answers are not seen. */
 	struct blkif_request *req = list_entry(blkif->idle.next, struct blkif_request, next);
-	const int got = ring_get(&blkif->ring, &req->ring);
+	const int got = ring_get(&blkif->ring, req->ring);
 
 	if (got > 0) {
+		inflight_take(req->slot);
 		list_del(&req->next);
 		blkif->in_flight++;
 		request_start(blkif, req);
@@ -275,6 +288,14 @@ blkif_push(struct tapdisk_blkif *blkif)
 {
 	int err = ring_push(&blkif->ring) ? blkif->guest->ops->notify(blkif->guest) : 0;
 
+	while (!list_empty(&blkif->answered)) {
+		struct blkif_request *req =
+			list_entry(blkif->answered.next, struct blkif_request, next);
+
+		inflight_free(req->slot);
+		list_del(&req->next);
+		list_add(&req->next, &blkif->idle);
+	}
 	if (err)
 		blkif_break(blkif, strerror(-err));
 }
@@ -338,10 +359,50 @@ blkif_allocate(struct tapdisk_blkif *blkif)
 		return -ENOMEM;
 	blkif->buffers = buffers;
 	for (unsigned int i = 0; i < entries; i++) {
-		blkif->requests[i].buffer = (char *)buffers + i * BLKIF_BUFFER_SIZE;
-		list_add_tail(&blkif->requests[i].next, &blkif->idle);
+		struct blkif_request *req = &blkif->requests[i];
+
+		req->buffer = (char *)buffers + i * BLKIF_BUFFER_SIZE;
+		req->slot = &blkif->inflight.slots[i];
+		req->ring = &req->slot->request;
+		if (req->slot->state == INFLIGHT_FREE)
+			list_add_tail(&req->next, &blkif->idle);
 	}
 	return 0;
+}
+
+static void
+request_restart(struct tapdisk_blkif *blkif, struct blkif_request *req)
+{
+	if (req->ring->op != BLKIF_OP_DISCARD)
+		req->ring->sectors = 0; /* added up again */
+	request_start(blkif, req);
+}
+
+/*
+ * Takes up what a tapdisk before us has left. The guest has seen no answer to any of it,
+ * so doing again what may have been done is right, in any order; but a barrier, of which
+ * there is one at most since nothing is taken behind it, comes last.
+ */
+static void
+blkif_resume(struct tapdisk_blkif *blkif)
+{
+	struct blkif_request *barrier = NULL;
+
+	for (unsigned int i = 0; i < blkif->ring.entries; i++)
+		blkif->in_flight += blkif->requests[i].slot->state == INFLIGHT_TAKEN;
+	for (unsigned int i = 0; i < blkif->ring.entries; i++) {
+		struct blkif_request *req = &blkif->requests[i];
+
+		if (req->slot->state == INFLIGHT_ANSWERED)
+			request_answer(blkif, req, req->slot->status);
+		else if (req->slot->state == INFLIGHT_TAKEN &&
+			 req->ring->op == BLKIF_OP_WRITE_BARRIER)
+			barrier = req;
+		else if (req->slot->state == INFLIGHT_TAKEN)
+			request_restart(blkif, req);
+	}
+	if (barrier)
+		request_restart(blkif, barrier);
 }
 
 int
@@ -349,6 +410,7 @@ tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,
 		      struct blkif_guest *guest)
 {
 	struct tapdisk_blkif *blkif;
+	unsigned int unanswered;
 	td_disk_info_t info;
 	int err = tapdisk_vbd_get_disk_info(vbd, &info);
 
@@ -358,6 +420,7 @@ tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,
 	if (!blkif)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&blkif->idle);
+	INIT_LIST_HEAD(&blkif->answered);
 	blkif->vbd = vbd;
 	blkif->config = *config;
 	blkif->guest = guest;
@@ -366,7 +429,15 @@ tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,
 		.block = (uint32_t)(info.sector_size >> SECTOR_SHIFT),
 		.readonly = config->readonly || (info.info & TD_INFO_READONLY),
 	};
-	ring_init(&blkif->ring, guest->ring, guest->pages, config->protocol);
+	ring_init(&blkif->ring, guest->ring, guest->pages, config->ring.protocol);
+	err = inflight_open(&blkif->inflight, config->inflight, &config->ring,
+			    blkif->ring.entries);
+	if (err) {
+		EPRINTF("%s: %s", config->inflight, strerror(-err));
+		goto fail;
+	}
+	unanswered = inflight_settle(&blkif->inflight, blkif->ring.rsp_prod);
+	ring_skip(&blkif->ring, unanswered);
 
 	err = blkif_allocate(blkif);
 	if (err)
@@ -381,8 +452,14 @@ tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,
 		goto fail;
 	}
 	vbd->blkif = blkif;
-	DPRINTF("domain %u, device %u: connected to minor %u, a ring of %u entries",
-		config->domid, config->devid, vbd->minor, blkif->ring.entries);
+	DPRINTF("domain %u, device %u: connected to minor %u, a ring of %u entries, %u of "
+		"them unanswered",
+		config->ring.domid, config->ring.devid, vbd->minor, blkif->ring.entries,
+		unanswered);
+	blkif_resume(blkif);
+	/* Whoever served the ring before may have died between an answer and its event. */
+	if (blkif->ring.pushed)
+		guest->ops->notify(guest);
 	return 0;
 fail:
 	blkif_free(blkif);
@@ -392,8 +469,8 @@ fail:
 bool
 tapdisk_blkif_is(const struct tapdisk_blkif *blkif, uint32_t domid, uint32_t devid)
 {
-	return blkif && blkif->state != BLKIF_DISCONNECTED && blkif->config.domid == domid &&
-	       blkif->config.devid == devid;
+	return blkif && blkif->state != BLKIF_DISCONNECTED &&
+	       blkif->config.ring.domid == domid && blkif->config.ring.devid == devid;
 }
 
 void
@@ -402,5 +479,6 @@ tapdisk_blkif_disconnect(struct tapdisk_blkif *blkif)
 	if (!blkif)
 		return;
 	blkif_leave_guest(blkif, BLKIF_DISCONNECTED);
+	inflight_remove(&blkif->inflight);
 	blkif_free_if_over(blkif);
 }

@@ -15,6 +15,7 @@
 #ifndef TAPDISK_BLKIF_H
 #define TAPDISK_BLKIF_H
 
+#include "tapdisk-inflight.h"
 #include "tapdisk-ring.h"
 #include "tapdisk-vbd.h"
 
@@ -53,14 +54,14 @@ struct tapdisk_blkif;
 
 /* Who it is, and how it wants to be served. */
 struct blkif_config {
-	uint32_t domid;
-	uint32_t devid;
-	enum ring_protocol protocol;
+	struct inflight_ring ring;
+	const char *inflight; /* the file that tapdisk-inflight.h is about */
 	bool readonly;
 };
 
 /*
  * Starts serving vbd, which must be open and outlive the ring, and sets vbd->blkif.
+ * Where a tapdisk that died has left requests of the same ring, they are served first.
  * 0, and the guest is closed by the ring; or -errno, and it stays the caller's.
  */
 int tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,

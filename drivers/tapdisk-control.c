@@ -490,10 +490,14 @@ static int
 control_xenblkif_connect(struct control_conn *conn)
 {
 	const tapdisk_message_blkif_t *blkif = &conn->request.u.blkif;
+	char inflight[PATH_MAX];
 	struct blkif_config config = {
-		.domid = blkif->domid,
-		.devid = blkif->devid,
-		.protocol = blkif->proto,
+		.ring = { .domid = blkif->domid,
+			  .devid = blkif->devid,
+			  .protocol = blkif->proto,
+			  .pages = 1u << (blkif->order & RING_MAX_ORDER),
+			  .port = blkif->port },
+		.inflight = inflight,
 	};
 	struct blkif_guest *guest;
 	td_vbd_t *vbd;
@@ -521,8 +525,10 @@ control_xenblkif_connect(struct control_conn *conn)
 		return -EINVAL;
 	}
 
-	err = blkif_xen_open(blkif->domid, blkif->gref, 1u << blkif->order, blkif->port,
-			     &guest);
+	snprintf(inflight, sizeof(inflight), "%s/" TAPDISK_RING_PREFIX "%u.%u",
+		 tapdisk_server_run_dir(), blkif->domid, blkif->devid);
+	memcpy(config.ring.grefs, blkif->gref, config.ring.pages * sizeof(blkif->gref[0]));
+	err = blkif_xen_open(blkif->domid, blkif->gref, config.ring.pages, blkif->port, &guest);
 	if (err)
 		return err;
 	config.readonly = vbd->flags & TD_OPEN_RDONLY;

@@ -45,6 +45,12 @@ ring_init(struct ring *ring, void *shared, unsigned int pages, enum ring_protoco
 	ring->pushed = ring->rsp_prod;
 }
 
+void
+ring_skip(struct ring *ring, unsigned int n)
+{
+	ring->req_cons += n;
+}
+
 static void
 copy_entry(const struct ring *ring, uint32_t index, struct ring_entry *entry)
 {
@@ -93,8 +99,8 @@ ring_get(struct ring *ring, struct ring_request *req)
 	const uint32_t req_prod = read_index(&ring->shared->req_prod);
 	struct ring_entry entry;
 
-	if (req_prod - ring->rsp_prod > ring->entries ||
-	    req_prod - ring->rsp_prod < ring->req_cons - ring->rsp_prod)
+	if (req_prod - ring->pushed > ring->entries ||
+	    req_prod - ring->pushed < ring->req_cons - ring->pushed)
 		return -EPROTO;
 	if (req_prod == ring->req_cons)
 		return 0;

@@ -132,10 +132,13 @@ struct ring_disk {
 void
 ring_init(struct ring *ring, void *shared, unsigned int pages, enum ring_protocol protocol);
 
+/* The first n requests have been taken by somebody else, but not answered. */
+void ring_skip(struct ring *ring, unsigned int n);
+
 /*
  * Takes the next request. 1, 0 if there is none, or -EPROTO if the guest claims more
  * than the ring holds, after which nothing on it means anything.
- * There are never more than ring->entries requests taken and not answered.
+ * There are never more than ring->entries requests taken whose answers are not pushed.
  */
 int ring_get(struct ring *ring, struct ring_request *req);
 

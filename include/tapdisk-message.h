@@ -25,8 +25,9 @@
 #define TAPDISK_RUN_DIR_ENV "BLKTAP_RUN_DIR"
 #define TAPDISK_CTL_PREFIX  "ctl" /* <run directory>/ctl<pid>: a control socket */
 #define TAPDISK_MINOR_PREFIX \
-	"tapdisk/tapdisk-" /* .../tapdisk-<minor>: marks a minor as taken */
-#define TAPDISK_MAX_MINORS 16384
+	"tapdisk/tapdisk-"	   /* .../tapdisk-<minor>: marks a minor as taken */
+#define TAPDISK_RING_PREFIX "ring" /* .../ring<domid>.<devid>: what a guest waits for */
+#define TAPDISK_MAX_MINORS  16384
 
 #define TAPDISK_MESSAGE_MAX_PATH_LENGTH 256 /* with the terminating zero */
 #define TAPDISK_MESSAGE_STRING_LENGTH	256

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tapdisk-blkif.h"
@@ -110,10 +111,11 @@ fake_open(struct fake_guest *g, enum ring_protocol protocol, unsigned int order)
 	static const unsigned int entries[] = { 32, 64, 128, 256 };
 
 	memset(g, 0, sizeof(*g));
-	g->memory = aligned_alloc(RING_PAGE_SIZE, (size_t)FAKE_PAGES * RING_PAGE_SIZE);
-	if (!g->memory)
+	/* Shared with children, as a guest's memory is with every tapdisk. */
+	g->memory = mmap(NULL, (size_t)FAKE_PAGES * RING_PAGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (g->memory == MAP_FAILED)
 		abort();
-	memset(g->memory, 0, (size_t)FAKE_PAGES * RING_PAGE_SIZE);
 	g->x86_32 = protocol == RING_X86_32;
 	g->entries = entries[order];
 	g->guest.ops = &ops;
@@ -128,7 +130,7 @@ static inline void
 fake_free(struct fake_guest *g)
 {
 	close(g->guest.fd);
-	free(g->memory);
+	munmap(g->memory, (size_t)FAKE_PAGES * RING_PAGE_SIZE);
 }
 
 /* --- what it writes and reads ---------------------------------------------------- */

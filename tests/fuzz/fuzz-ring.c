@@ -4,7 +4,7 @@
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
 /* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
-/* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o */
+/* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o drivers/tapdisk-inflight.o */
 /*
  * The block ring against any guest. The input is a line of letters that says how
  * things are, then what the guest does:
@@ -110,7 +110,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint8_t *line =
 		memchr(data, '\n', size < sizeof(letters) ? size : sizeof(letters));
-	struct blkif_config config = { .domid = 1, .protocol = RING_X86_64 };
+	struct blkif_config config = { .ring = { .domid = 1, .protocol = RING_X86_64 } };
 	unsigned int order = 0;
 	struct fake_guest g;
 	struct input in;
@@ -129,10 +129,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	snprintf(name, sizeof(name), "aio:256%s%s", is('k') ? "k" : "", is('r') ? "r" : "");
 	vbd = host_open(MINOR, name);
 	if (letters[0] == '3')
-		config.protocol = RING_X86_32;
+		config.ring.protocol = RING_X86_32;
 	if (letters[0] && letters[1] >= '0' && letters[1] <= '3')
 		order = (unsigned int)(letters[1] - '0');
-	fake_open(&g, config.protocol, order);
+	fake_open(&g, config.ring.protocol, order);
 	check(!tapdisk_blkif_connect(vbd, &config, &g.guest));
 
 	while (in.left)

@@ -10,7 +10,7 @@
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
 /* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
-/* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o */
+/* links: drivers/tapdisk-inflight.o drivers/tapdisk-blkif.o drivers/tapdisk-ring.o */
 /*
  * What a journal says about its migration, opened by the plugin. The input is its
  * head and its note; "@" in it stands for the journal's own path.

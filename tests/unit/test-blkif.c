@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o */
+/* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o drivers/tapdisk-inflight.o */
 /* links: drivers/scheduler.o drivers/tapdisk-log.o */
 /*
  * The block ring with a guest in this process, on a VBD made for the test: it keeps
@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -131,7 +133,9 @@ static struct fake_guest g;
 static void
 connect_as(enum ring_protocol protocol, unsigned int order)
 {
-	const struct blkif_config config = { .domid = 1, .devid = 51712, .protocol = protocol };
+	const struct blkif_config config = {
+		.ring = { .domid = 1, .devid = 51712, .protocol = protocol }
+	};
 
 	fake_open(&g, protocol, order);
 	assert_int_equal(tapdisk_blkif_connect(&vbd, &config, &g.guest), 0);
@@ -415,7 +419,9 @@ test_an_event_is_asked_for_with_the_next_request(void **state)
 static void
 test_a_ring_is_taken_up_where_its_answers_end(void **state)
 {
-	const struct blkif_config config = { .domid = 1, .devid = 1, .protocol = RING_NATIVE };
+	const struct blkif_config config = {
+		.ring = { .domid = 1, .devid = 1, .protocol = RING_NATIVE }
+	};
 
 	fake_open(&g, RING_NATIVE, 0);
 	/* Close to where the indices start again at 0. */
@@ -938,6 +944,216 @@ test_a_ring_may_go_while_requests_are_in_flight(void **state)
 	fake_free(&g);
 }
 
+/* --- a tapdisk that dies ----------------------------------------------------------- */
+
+#define ENDURING 12 /* requests of the guest that outlives it */
+
+static char inflight_path[64];
+
+static int
+connect_enduring(void)
+{
+	const struct blkif_config config = {
+		.ring = { .domid = 1, .devid = 51712, .protocol = RING_X86_64, .pages = 1 },
+		.inflight = inflight_path,
+	};
+
+	return tapdisk_blkif_connect(&vbd, &config, &g.guest);
+}
+
+/* Writes, reads, a flush, and a barrier at the end; half of them are shown at first. */
+static void
+send_enduring(void)
+{
+	for (unsigned int i = 0; i < ENDURING; i++) {
+		const struct fake_segment seg = { DATA + i, 0, 7 };
+
+		memset(FAKE_PAGE(&g, DATA + i), (int)(0x40 + i), RING_PAGE_SIZE);
+		memset(disk + (size_t)i * RING_PAGE_SIZE, (int)(0x80 + i), RING_PAGE_SIZE);
+		if (i == 5)
+			fake_request(&g, BLKIF_OP_FLUSH_DISKCACHE, i, 0, 0, NULL);
+		else if (i == ENDURING - 1)
+			fake_request(&g, BLKIF_OP_WRITE_BARRIER, i, i * 8, 1, &seg);
+		else if (i % 3 == 1)
+			fake_indirect(&g, BLKIF_OP_READ, i, i * 8, 1, &seg, SEGS + i);
+		else
+			fake_request(&g, i % 2 ? BLKIF_OP_READ : BLKIF_OP_WRITE, i, i * 8, 1,
+				     &seg);
+	}
+	fake_send(&g);
+	fake_put_index(&g, 0, ENDURING / 2);
+}
+
+/* What a tapdisk does before it dies: answers from both ends, shown now and then. */
+static void
+serve_enduring(void)
+{
+	turn();
+	for (unsigned int i = 0; n_held; i++) {
+		answer(i % 2 ? oldest() : newest(), 0, i % 3 == 2 || n_held == 1);
+		if (i == 1) { /* taken before these two answers are shown */
+			fake_put_index(&g, 0, ENDURING);
+			eventfd_write(g.guest.fd, 1);
+			turn();
+		}
+	}
+}
+
+/* The next tapdisk: every request is answered just once, and well. */
+static void
+finish_enduring(void)
+{
+	unsigned int seen = 0;
+	struct fake_answer got;
+
+	assert_int_equal(connect_enduring(), 0);
+	send_all();
+	answer_all();
+	turn();
+	answer_all();
+	while (fake_receive(&g, &got)) {
+		assert_true(got.id < ENDURING);
+		assert_int_equal(got.status, BLKIF_RSP_OKAY);
+		assert_false(seen & 1u << got.id);
+		seen |= 1u << got.id;
+	}
+	assert_int_equal(seen, (1u << ENDURING) - 1);
+	for (unsigned int i = 0; i < ENDURING; i++)
+		if (i != 5)
+			assert_memory_equal(disk + (size_t)i * RING_PAGE_SIZE,
+					    FAKE_PAGE(&g, DATA + i), RING_PAGE_SIZE);
+	assert_int_equal(access(inflight_path, F_OK), 0);
+	disconnect();
+	assert_int_not_equal(access(inflight_path, F_OK), 0);
+}
+
+/* What is there if the tapdisk dies now: checked on a copy, so that it may go on. */
+static void
+die_here(void)
+{
+	const struct fake_guest live = g;
+	uint8_t *live_disk = disk;
+	char live_path[sizeof(inflight_path)], slots[64 << 10];
+	FILE *file;
+	size_t n;
+
+	memcpy(live_path, inflight_path, sizeof(live_path));
+	fake_open(&g, RING_X86_64, 0);
+	g.req_prod = live.req_prod;
+	memcpy(g.memory, live.memory, (size_t)(DATA + ENDURING) * RING_PAGE_SIZE);
+	disk = malloc(DISK_SIZE);
+	assert_non_null(disk);
+	memcpy(disk, live_disk, (size_t)ENDURING * RING_PAGE_SIZE);
+
+	file = fopen(live_path, "r");
+	assert_non_null(file);
+	n = fread(slots, 1, sizeof(slots), file);
+	fclose(file);
+	snprintf(inflight_path, sizeof(inflight_path), "/tmp/test-blkif.%d.copy", getpid());
+	file = fopen(inflight_path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(slots, 1, n, file), n);
+	fclose(file);
+
+	finish_enduring();
+	free(disk);
+	g = live;
+	disk = live_disk;
+	memcpy(inflight_path, live_path, sizeof(live_path));
+}
+
+/* A child that has the guest's ring, and stops before it serves it; -1: it may not be traced.
+ */
+static pid_t
+spawn_enduring(void)
+{
+	const pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (!child) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) || connect_enduring())
+			_exit(1);
+		raise(SIGSTOP);
+		serve_enduring();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFSTOPPED(status) ? child : -1;
+}
+
+static void
+test_a_tapdisk_may_die_between_any_two_instructions(void **state)
+{
+	unsigned long instructions = 0, deaths = 0, next = 0;
+	int status;
+	pid_t child;
+
+	/* The disk outlives it, too. */
+	free(disk);
+	disk = mmap(NULL, DISK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(disk != MAP_FAILED);
+	snprintf(inflight_path, sizeof(inflight_path), "/tmp/test-blkif.%d", getpid());
+	fake_open(&g, RING_X86_64, 0);
+	send_enduring();
+	child = spawn_enduring();
+	if (child < 0)
+		skip();
+	seed = 1;
+	for (;; instructions++) {
+		if (instructions == next) {
+			die_here();
+			deaths++;
+			next += 1 + pick(60);
+		}
+		assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		if (!WIFSTOPPED(status))
+			break;
+	}
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+	print_message("# %lu deaths in %lu instructions\n", deaths, instructions);
+	assert_true(deaths > 100);
+	finish_enduring(); /* with nothing left to do */
+	munmap(disk, DISK_SIZE);
+	disk = NULL;
+}
+
+static void
+test_another_ring_has_nothing_of_the_last_one(void **state)
+{
+	struct blkif_config config = {
+		.ring = { .domid = 1, .devid = 51712, .protocol = RING_X86_64, .pages = 1 },
+		.inflight = inflight_path,
+	};
+	int status;
+	pid_t child;
+
+	snprintf(inflight_path, sizeof(inflight_path), "/tmp/test-blkif.%d", getpid());
+	fake_open(&g, RING_X86_64, 0);
+	send_enduring();
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) { /* dies with all it has taken */
+		if (connect_enduring())
+			_exit(1);
+		turn();
+		_exit(!n_held);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+	fake_free(&g);
+
+	fake_open(&g, RING_X86_64, 0);
+	config.ring.port = 7;
+	assert_int_equal(tapdisk_blkif_connect(&vbd, &config, &g.guest), 0);
+	assert_int_equal(n_held, 0);
+	turn();
+	assert_int_equal(n_held, 0);
+	no_answer();
+	disconnect();
+}
+
 int
 main(void)
 {
@@ -967,6 +1183,8 @@ main(void)
 		TEST(test_indirect_segments_are_read_once),
 		TEST(test_a_guest_that_never_stops_does_not_keep_others_waiting),
 		TEST(test_a_ring_may_go_while_requests_are_in_flight),
+		TEST(test_a_tapdisk_may_die_between_any_two_instructions),
+		TEST(test_another_ring_has_nothing_of_the_last_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

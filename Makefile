@@ -46,16 +46,21 @@ help: ## list the targets
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
-TAPDISK_OBJ := $(call obj,$(wildcard drivers/*.c))
+TAPBACK_OBJ := $(call obj,$(wildcard drivers/tapback*.c) $(wildcard control/libtapctl-*.c) \
+	  drivers/background.c drivers/scheduler.c drivers/tapdisk-log.c)
+TAPDISK_OBJ := $(filter-out %/tapback.o $(BUILD)/obj/drivers/tapback-%,$(call obj,$(wildcard drivers/*.c)))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
 SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-live.c \
 	  drivers/migrate-recover.c drivers/migrate-file.c $(wildcard drivers/image-*.c))
-# Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one.
+# Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one, and
+# there is no tapback.
 XEN_LIBS := $(shell pkg-config --silence-errors --libs xengnttab xenevtchn)
+XENSTORE_LIBS := $(shell pkg-config --silence-errors --libs xenstore)
 TAPDISK_LIBS := -laio -ljansson -lpthread $(XEN_LIBS)
+PROGRAMS := tapdisk tap-ctl $(if $(XENSTORE_LIBS),tapback)
 
-all: $(BUILD)/tapdisk $(BUILD)/tap-ctl ## build tapdisk and tap-ctl
+all: $(PROGRAMS:%=$(BUILD)/%) ## build tapdisk, tap-ctl and tapback
 
 $(BUILD)/libmigrate.a: $(ENGINE_OBJ)
 	@mkdir -p $(@D)
@@ -67,6 +72,9 @@ $(BUILD)/tapdisk: $(TAPDISK_OBJ) $(BUILD)/libmigrate.a
 
 $(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ) $(BUILD)/libmigrate.a
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
+
+$(BUILD)/tapback: $(TAPBACK_OBJ)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(XENSTORE_LIBS)
 
 $(BUILD)/obj/drivers/tapdisk-blkif-xen.o: ALL_CFLAGS += $(if $(XEN_LIBS),-DTAPDISK_XEN)
 $(BUILD)/obj/%.o: %.c Makefile
@@ -273,7 +281,7 @@ deps: ## install the packages that are missing (Debian, Ubuntu)
 
 install: all ## install under DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/sbin
-	install -m 0755 $(BUILD)/tapdisk $(BUILD)/tap-ctl $(wildcard xl-scripts/xl-migrate-*) $(DESTDIR)$(PREFIX)/sbin
+	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) $(wildcard xl-scripts/xl-migrate-*) $(DESTDIR)$(PREFIX)/sbin
 	install -d $(DESTDIR)$(XEN_SCRIPTS)
 	install -m 0755 xl-scripts/block-tapmigrate $(DESTDIR)$(XEN_SCRIPTS)
 	install -m 0644 xl-scripts/tapmigrate-common.sh $(DESTDIR)$(XEN_SCRIPTS)

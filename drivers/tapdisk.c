@@ -6,7 +6,6 @@
  * then prints the path of its control socket. Its exit status is an errno value.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -15,9 +14,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "background.h"
 #include "tapdisk-control.h"
 #include "tapdisk-log.h"
 #include "tapdisk-message.h"
@@ -61,50 +60,6 @@ lock_memory(void)
 			    strerror(errno));
 }
 
-/*
- * Forks. The parent exits with the status that the child writes to *report, or
- * with EIO if the child dies before. 0 in the child, or -errno.
- */
-static int
-go_to_background(int *report)
-{
-	int fds[2], status = EIO;
-	pid_t child;
-
-	if (pipe2(fds, O_CLOEXEC))
-		return -errno;
-
-	child = fork();
-	if (child < 0)
-		return -errno;
-
-	if (child) {
-		close(fds[1]);
-		while (read(fds[0], &status, sizeof(status)) < 0 && errno == EINTR)
-			;
-		_exit(status);
-	}
-
-	close(fds[0]);
-	*report = fds[1];
-	return setsid() < 0 ? -errno : 0;
-}
-
-/* Lets go of the terminal; stderr stays where the log goes there. */
-static int
-detach_stdio(bool keep_stderr)
-{
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
-	    (!keep_stderr && dup2(fd, STDERR_FILENO) < 0))
-		return -errno;
-	close(fd);
-	return chdir("/") ? -errno : 0;
-}
-
 /* Everything that can fail. */
 static int
 start(void)
@@ -134,7 +89,7 @@ run(bool foreground)
 	int err = 0, report = -1, status;
 
 	if (!foreground)
-		err = go_to_background(&report);
+		err = background(&report);
 	/*
 	 * blktap's tap-ctl reads both stdout and stderr, and expects nothing but the
 	 * control socket's path; only what keeps it from running is worth more.
@@ -150,12 +105,11 @@ run(bool foreground)
 	else if (err)
 		EPRINTF("cannot start: %s", strerror(-err));
 	if (!err && !foreground)
-		err = detach_stdio(log_stderr);
+		err = background_detach(log_stderr);
 
 	status = -err;
-	if (report >= 0 && write(report, &status, sizeof(status)) < 0)
-		PERROR("cannot tell that it runs");
-	close(report);
+	if (background_started(report, status))
+		EPRINTF("cannot tell that it runs");
 	if (err) {
 		tapdisk_control_close();
 		return status;

@@ -21,7 +21,7 @@ while read -r line; do
 	esac
 done < <(
 	# Other models of processors crash a PV dom0, or need KVM.
-	exec timeout --foreground "${XEN_PATIENCE:-280}" qemu-system-x86_64 \
+	exec timeout --foreground "${XEN_PATIENCE:-900}" qemu-system-x86_64 \
 		-accel tcg -cpu qemu64 -smp 1 -m 1536 -display none -nodefaults -no-reboot \
 		-kernel "$images/xen" \
 		-append "com1=115200,8n1 console=com1 dom0_mem=900M,max:900M loglvl=warning" \

@@ -13,7 +13,7 @@ BUILD=/usr/sbin
 # shellcheck source-path=SCRIPTDIR/.. source=../lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 unset BLKTAP_RUN_DIR TAPMIGRATE_STATE_DIR # as installed
-PATIENCE=60				  # emulated processors are slow
+PATIENCE=180 # emulated processors are slow
 
 at_exit() { # of a scenario that failed: what there was to be read
 	local log
@@ -21,6 +21,36 @@ at_exit() { # of a scenario that failed: what there was to be read
 	for log in /var/log/messages /var/log/xen/*; do
 		[ -s "$log" ] && say "$log:" "$(tail -n 30 "$log" | tr -d '\r' | cut -c1-200 | sed 's/^/#   /')"
 	done
+}
+
+# --- disks ----------------------------------------------------------------------
+
+# Images are $T/NAME, each on a file system of dom0's that knows O_DIRECT.
+new_image() { # NAME MIB: with an ext4
+	truncate -s "$2M" "$T/$1" && mkfs.ext4 -q -F "$T/$1"
+}
+
+xvda() { # TYPE:NAME: as a DISK of create_guest
+	echo "format=raw,vdev=xvda,access=rw,script=block-tapmigrate,target=$1"
+}
+
+# Sets pid and minor, as mig and tap want them, of the tapdisk that serves the guest's xvda.
+find_tapdisk() {
+	local path
+	path=$(xenstore-read "backend/vbd3/$domid/51712/physical-device-path") || return
+	minor=${path##*.} pid=${path##*/nbd}
+	pid=${pid%.*}
+}
+
+# As after a crash; the guest goes on waiting. Its ring's file and its minor stay.
+kill_tapdisk() {
+	kill -KILL "$pid" && wait_for gone "$pid"
+}
+
+# A new one takes the dead one's minor. Sets pid.
+restart_tapdisk() { # TYPE:NAME
+	pid=$(tap spawn) && tap attach -p "$pid" -m "$minor" && tap open -p "$pid" -m "$minor" -a "$1" &&
+		xenstore-write "backend/vbd3/$domid/51712/physical-device-path" "/run/blktap-control/nbd$pid.$minor"
 }
 
 # --- guests ---------------------------------------------------------------------
@@ -51,7 +81,7 @@ guest_is_up() { # NAME
 	domid=$(xl domid "$1") && wait_for xenstore-exists "/local/domain/$domid/data/ready"
 }
 
-guest() { # COMMAND: of sh, in the guest that domid names. Its output (1500 bytes), its status.
+guest() { # COMMAND: a line for sh, in the guest that domid names. Its output (1500 bytes), its status.
 	local data=/local/domain/$domid/data
 	xenstore-rm "$data/status" 2>/dev/null
 	xenstore-write "$data/order" "$1"

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "background.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+int
+background(int *report)
+{
+	int fds[2], status = EIO;
+	pid_t child;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return -errno;
+
+	child = fork();
+	if (child < 0)
+		return -errno;
+
+	if (child) {
+		close(fds[1]);
+		while (read(fds[0], &status, sizeof(status)) < 0 && errno == EINTR)
+			;
+		_exit(status);
+	}
+
+	close(fds[0]);
+	*report = fds[1];
+	return setsid() < 0 ? -errno : 0;
+}
+
+int
+background_started(int report, int status)
+{
+	int err = 0;
+
+	if (report < 0)
+		return 0;
+	if (write(report, &status, sizeof(status)) < 0)
+		err = -errno;
+	close(report);
+	return err;
+}
+
+int
+background_detach(bool keep_stderr)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
+	    (!keep_stderr && dup2(fd, STDERR_FILENO) < 0))
+		return -errno;
+	close(fd);
+	return chdir("/") ? -errno : 0;
+}

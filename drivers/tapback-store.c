@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tapback-store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xenstore.h>
+
+#define PATH_SIZE 3072 /* xenstore's own limit */
+
+static struct xs_handle *xs;
+static int broken; /* errno of what should not have failed */
+
+int
+tapback_store_open(void)
+{
+	xs = xs_open(0);
+	return xs ? 0 : -errno;
+}
+
+void
+tapback_store_close(void)
+{
+	xs_close(xs);
+	xs = NULL;
+}
+
+int
+tapback_store_fd(void)
+{
+	return xs_fileno(xs);
+}
+
+static char *
+read_in(xs_transaction_t t, const char *dir, const char *key)
+{
+	char path[PATH_SIZE];
+	unsigned int len;
+	char *value;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	value = xs_read(xs, t, path, &len);
+	if (!value && errno != ENOENT)
+		broken = errno;
+	return value;
+}
+
+char *
+tapback_store_read(const char *dir, const char *key)
+{
+	return read_in(XBT_NULL, dir, key);
+}
+
+char **
+tapback_store_list(const char *dir, unsigned int *n)
+{
+	char **names = xs_directory(xs, XBT_NULL, dir, n);
+
+	if (!names)
+		*n = 0;
+	return names;
+}
+
+/* Runs act in a transaction, again for as long as others change the same. */
+static int
+in_transaction(int (*act)(xs_transaction_t t, void *arg), void *arg)
+{
+	xs_transaction_t t;
+	int err;
+
+	do {
+		t = xs_transaction_start(xs);
+		if (t == XBT_NULL)
+			return -errno;
+		err = act(t, arg);
+		if (!xs_transaction_end(xs, t, err != 0) && !err)
+			err = -errno;
+	} while (err == -EAGAIN);
+	return err;
+}
+
+struct writing {
+	const char *dir, *must;
+	const struct tapback_pair *pairs;
+	unsigned int n;
+};
+
+static int
+write_pairs(xs_transaction_t t, void *arg)
+{
+	const struct writing *w = arg;
+	char path[PATH_SIZE];
+	char *must = read_in(t, w->dir, w->must);
+
+	if (!must)
+		return -errno;
+	free(must);
+	for (unsigned int i = 0; i < w->n; i++) {
+		const char *value = w->pairs[i].value;
+
+		snprintf(path, sizeof(path), "%s/%s", w->dir, w->pairs[i].key);
+		if (!xs_write(xs, t, path, value, (unsigned int)strlen(value)))
+			return -errno;
+	}
+	return 0;
+}
+
+int
+tapback_store_write(const char *dir, const char *must, const struct tapback_pair *pairs,
+		    unsigned int n)
+{
+	struct writing w = { dir, must, pairs, n };
+
+	return in_transaction(write_pairs, &w);
+}
+
+static int
+remove_dir(xs_transaction_t t, void *arg)
+{
+	const char *dir = arg;
+	char parent[PATH_SIZE];
+	unsigned int n;
+	char **names;
+
+	if (!xs_rm(xs, t, dir) && errno != ENOENT)
+		return -errno;
+	snprintf(parent, sizeof(parent), "%s", dir);
+	*strrchr(parent, '/') = '\0';
+	names = xs_directory(xs, t, parent, &n);
+	free(names);
+	if (names && !n && !xs_rm(xs, t, parent))
+		return -errno;
+	return 0;
+}
+
+int
+tapback_store_remove(const char *dir)
+{
+	return in_transaction(remove_dir, (void *)dir);
+}
+
+bool
+tapback_store_has_domain(unsigned int domid)
+{
+	return xs_is_domain_introduced(xs, domid);
+}
+
+int
+tapback_store_watch(const char *path, const char *token)
+{
+	return xs_watch(xs, path, token) || errno == EEXIST ? 0 : -errno;
+}
+
+void
+tapback_store_unwatch(const char *path, const char *token)
+{
+	xs_unwatch(xs, path, token);
+}
+
+int
+tapback_store_changed(void (*changed)(const char *path, const char *token))
+{
+	char **event;
+
+	while ((event = xs_check_watch(xs))) {
+		changed(event[XS_WATCH_PATH], event[XS_WATCH_TOKEN]);
+		free(event);
+	}
+	return errno == EAGAIN ? 0 : -errno;
+}
+
+int
+tapback_store_broken(void)
+{
+	return -broken;
+}

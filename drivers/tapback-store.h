@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tapback-store.h - xenstore, as tapback uses it
+ *
+ * Functions return 0 or -errno. That something is not there is normal. Anything else
+ * makes tapback_store_broken() say so, and then nothing that was read means anything.
+ */
+#ifndef TAPBACK_STORE_H
+#define TAPBACK_STORE_H
+
+#include <stdbool.h>
+
+int tapback_store_open(void);
+void tapback_store_close(void);
+
+/* Readable when tapback_store_changed() has something. */
+int tapback_store_fd(void);
+
+/* The value of dir/key, the caller's to free; NULL if there is none. */
+char *tapback_store_read(const char *dir, const char *key);
+
+/* What is in dir, to be freed by the caller in one; NULL, and *n is 0, if it is not there. */
+char **tapback_store_list(const char *dir, unsigned int *n);
+
+struct tapback_pair {
+	const char *key;
+	const char *value;
+};
+
+/*
+ * Writes all of n pairs into dir, or none: -ENOENT unless dir has the key must, so that
+ * nothing comes to life again that somebody else has just removed.
+ */
+int tapback_store_write(const char *dir, const char *must, const struct tapback_pair *pairs,
+			unsigned int n);
+
+/* Removes dir, and its parent if that is empty then. */
+int tapback_store_remove(const char *dir);
+
+bool tapback_store_has_domain(unsigned int domid);
+
+/* token comes back with each change at path or below it. */
+int tapback_store_watch(const char *path, const char *token);
+void tapback_store_unwatch(const char *path, const char *token);
+
+/* Calls changed for all changes there are. 0, or -errno if xenstore is gone. */
+int tapback_store_changed(void (*changed)(const char *path, const char *token));
+
+/* 0, or -errno of what failed. */
+int tapback_store_broken(void);
+
+#endif

@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tapback-vbd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../control/libtapctl.h"
+#include "list.h"
+#include "tapback-device.h"
+#include "tapback-exchange.h"
+#include "tapback-keys.h"
+#include "tapback-store.h"
+#include "tapdisk-log.h"
+#include "tapdisk-ring.h"
+#include "tapdisk.h"
+#include "timeout-math.h"
+
+/* What is watched; a frontend's token is FRONT_TOKEN/<domid>/<devid>. */
+#define ROOT_TOKEN    "vbd3"
+#define TWIN_TOKEN    "vbd"
+#define RELEASE_TOKEN "released"
+#define FRONT_TOKEN   "front"
+
+#define MAX_STEPS 16 /* in one look, which settles after a few */
+#define RETRY	  TV_SECS(1)
+
+/* Smaller ones cost a write of zeroes and give no space back. */
+#define DISCARD_GRANULARITY 4096
+
+struct vbd {
+	struct list_head next;
+	uint32_t domid, devid;
+	char dir[64]; /* in xenstore */
+	char twin[64];
+	char *front; /* the guest's directory, watched */
+	bool changed;
+
+	pid_t pid; /* of its tapdisk; 0: none known */
+	int minor;
+	bool ready;
+	int pidfd; /* -1: not watched */
+	event_id_t death;
+
+	enum tapback_ring ring;
+	tapdisk_message_blkif_t how; /* it is, or is being, connected */
+	bool resuming;		     /* being connected: the guest has been served before */
+	tapdisk_message_image_t image;
+	struct tapback_exchange *exchange; /* what is being asked */
+
+	event_id_t retry;
+	char complaint[256]; /* the last one: it is not repeated each second */
+};
+
+static struct list_head vbds = { &vbds, &vbds };
+static scheduler_t *scheduler;
+
+static void __attribute__((format(printf, 2, 3)))
+complain(struct vbd *vbd, const char *format, ...)
+{
+	char text[sizeof(vbd->complaint)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (strcmp(text, vbd->complaint))
+		EPRINTF("domain %u, device %u: %s", vbd->domid, vbd->devid, text);
+	memcpy(vbd->complaint, text, sizeof(text));
+}
+
+static void
+again(struct vbd *vbd)
+{
+	scheduler_event_set_timeout(scheduler, vbd->retry, RETRY);
+}
+
+/* --- what there is ---------------------------------------------------------------- */
+
+static void
+retry(event_id_t id, char mode, void *private)
+{
+	struct vbd *vbd = private;
+
+	scheduler_event_set_timeout(scheduler, id, TV_INF);
+	vbd->changed = true;
+}
+
+static struct vbd *
+find_vbd(uint32_t domid, uint32_t devid)
+{
+	struct vbd *vbd;
+
+	list_for_each_entry(vbd, &vbds, next)
+		if (vbd->domid == domid && vbd->devid == devid)
+			return vbd;
+	return NULL;
+}
+
+static void
+add_vbd(uint32_t domid, uint32_t devid)
+{
+	struct vbd *vbd = calloc(1, sizeof(*vbd));
+
+	if (vbd)
+		vbd->retry = scheduler_register_event(scheduler, SCHEDULER_POLL_TIMEOUT, -1,
+						      TV_INF, retry, vbd);
+	if (!vbd || vbd->retry < 0) {
+		EPRINTF("domain %u, device %u: no memory to serve it", domid, devid);
+		free(vbd);
+		return;
+	}
+	vbd->domid = domid;
+	vbd->devid = devid;
+	vbd->changed = true;
+	vbd->pidfd = -1;
+	snprintf(vbd->dir, sizeof(vbd->dir), TAPBACK_ROOT "/%u/%u", domid, devid);
+	snprintf(vbd->twin, sizeof(vbd->twin), TAPBACK_TWIN "/%u/%u", domid, devid);
+	list_add_tail(&vbd->next, &vbds);
+}
+
+static void
+watch_front(struct vbd *vbd, char *front)
+{
+	char token[64], path[3072];
+
+	snprintf(token, sizeof(token), FRONT_TOKEN "/%u/%u", vbd->domid, vbd->devid);
+	if (vbd->front) {
+		snprintf(path, sizeof(path), "%s/state", vbd->front);
+		tapback_store_unwatch(path, token);
+	}
+	free(vbd->front);
+	vbd->front = front;
+	if (front) {
+		snprintf(path, sizeof(path), "%s/state", front);
+		tapback_store_watch(path, token);
+	}
+}
+
+static void
+unwatch_tapdisk(struct vbd *vbd)
+{
+	if (vbd->pidfd < 0)
+		return;
+	scheduler_unregister_event(scheduler, vbd->death);
+	close(vbd->pidfd);
+	vbd->pidfd = -1;
+}
+
+static void
+free_vbd(struct vbd *vbd)
+{
+	unwatch_tapdisk(vbd);
+	tapback_cancel(vbd->exchange);
+	scheduler_unregister_event(scheduler, vbd->retry);
+	list_del(&vbd->next);
+	free(vbd->front);
+	free(vbd);
+}
+
+/* Its directory has been removed, and its ring is disconnected. */
+static void
+forget(struct vbd *vbd)
+{
+	DPRINTF("domain %u, device %u: gone", vbd->domid, vbd->devid);
+	watch_front(vbd, NULL);
+	tapback_store_remove(vbd->dir); /* the domain's, if this was the last */
+	free_vbd(vbd);
+}
+
+/* --- reading ---------------------------------------------------------------------- */
+
+static bool
+is_at(const char *dir, const char *key, const char *value)
+{
+	char *text = tapback_store_read(dir, key);
+	bool same = text && !strcmp(text, value);
+
+	free(text);
+	return same;
+}
+
+static enum xenbus_state
+state_of(const char *dir)
+{
+	char *text = tapback_store_read(dir, "state");
+	enum xenbus_state state = tapback_state(text);
+
+	free(text);
+	return state;
+}
+
+/* Whether it is our script that xl calls for that device in backend/vbd. */
+static bool
+is_ours(const char *twin)
+{
+	char *script = tapback_store_read(twin, "script");
+	const char *name = script ? strrchr(script, '/') : NULL;
+	bool ours = script && !strcmp(name ? name + 1 : script, TAPBACK_SCRIPT);
+
+	free(script);
+	return ours;
+}
+
+/* Which tapdisk the script says it is. */
+static void
+read_tapdisk(struct vbd *vbd)
+{
+	char *path = tapback_store_read(vbd->dir, "physical-device-path");
+	const pid_t old = vbd->pid;
+
+	vbd->ready = path && is_at(vbd->dir, "hotplug-status", "connected");
+	if (path && !tapback_device_path(path, tap_ctl_run_dir(), &vbd->pid, &vbd->minor)) {
+		complain(vbd, "physical-device-path is %s and no %s/nbd<pid>.<minor>", path,
+			 tap_ctl_run_dir());
+		vbd->ready = false;
+	}
+	free(path);
+	if (old && old != vbd->pid)
+		vbd->ring = TAPBACK_RING_UNKNOWN;
+}
+
+static char *
+read_front(void *front, const char *key)
+{
+	return tapback_store_read(front, key);
+}
+
+/* 0 or -EINVAL. */
+static int
+read_ring(struct vbd *vbd, tapdisk_message_blkif_t *ring)
+{
+	const char *why;
+	int err = tapback_front_ring(read_front, vbd->front, ring, &why);
+
+	if (err)
+		complain(vbd, "what the guest says as %s is not valid", why);
+	ring->domid = vbd->domid;
+	ring->devid = vbd->devid;
+	return err;
+}
+
+static struct tapback_view
+view(struct vbd *vbd)
+{
+	tapdisk_message_blkif_t ring;
+	struct tapback_view v = { .front = XENBUS_GONE, .back = XENBUS_GONE };
+
+	if (vbd->front) {
+		v.front = state_of(vbd->front);
+		v.back = state_of(vbd->dir);
+		if (v.back == XENBUS_GONE) /* the script need not write one */
+			v.back = XENBUS_INITIALISING;
+	}
+	read_tapdisk(vbd);
+	if (vbd->ring == TAPBACK_RING_CONNECTED && v.front == XENBUS_INITIALISED &&
+	    !read_ring(vbd, &ring) && memcmp(&ring, &vbd->how, sizeof(ring)))
+		vbd->ring = TAPBACK_RING_STALE;
+	v.ring = vbd->ring;
+	v.ready = vbd->ready;
+	v.closing = is_at(vbd->dir, "online", "0") ||
+		    (is_ours(vbd->twin) && is_at(vbd->twin, "online", "0"));
+	return v;
+}
+
+/* --- the tapdisk -------------------------------------------------------------------- */
+
+static void
+died(event_id_t id, char mode, void *private)
+{
+	struct vbd *vbd = private;
+
+	complain(vbd,
+		 "tapdisk %d has died: open the disk again, and write its %s/nbd<pid>.<minor> "
+		 "to "
+		 "%s/physical-device-path; the guest goes on then",
+		 vbd->pid, tap_ctl_run_dir(), vbd->dir);
+	unwatch_tapdisk(vbd);
+	vbd->ring = TAPBACK_RING_UNKNOWN;
+	vbd->changed = true;
+}
+
+/* So that its death is noticed; where the kernel cannot tell, xenstore must. */
+static void
+watch_tapdisk(struct vbd *vbd)
+{
+	unwatch_tapdisk(vbd);
+	vbd->pidfd = (int)syscall(SYS_pidfd_open, vbd->pid, 0);
+	if (vbd->pidfd < 0)
+		return;
+	fcntl(vbd->pidfd, F_SETFD, FD_CLOEXEC);
+	vbd->death = scheduler_register_event(scheduler, SCHEDULER_POLL_READ_FD, vbd->pidfd,
+					      TV_INF, died, vbd);
+}
+
+/* The exchange could not be had, or its answer was an error. */
+static void
+failed(struct vbd *vbd, const char *what, int err, const char *why)
+{
+	complain(vbd, "tapdisk %d, minor %d: cannot %s: %s", vbd->pid, vbd->minor, what,
+		 err == -ECONNREFUSED ? "it is not there" : why);
+	again(vbd);
+}
+
+static void
+ask(struct vbd *vbd, uint16_t type, tapback_answer_t answered)
+{
+	tapdisk_message_t message = { .type = type, .cookie = (uint16_t)vbd->minor };
+	int err;
+
+	if (type != TAPDISK_MESSAGE_DISK_INFO)
+		message.u.blkif = vbd->how;
+	err = tapback_ask(scheduler, vbd->pid, &message, answered, vbd, &vbd->exchange);
+	if (err)
+		answered(vbd, err, strerror(-err), NULL);
+}
+
+/* What a dead tapdisk still owed the guest on its last ring is of no use with another. */
+static void
+forget_ring(const struct vbd *vbd)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/" TAPDISK_RING_PREFIX "%u.%u", tap_ctl_run_dir(),
+		 vbd->domid, vbd->devid);
+	if (unlink(path) && errno != ENOENT)
+		PERROR("%s", path);
+}
+
+static void
+disconnected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
+{
+	struct vbd *vbd = arg;
+
+	vbd->exchange = NULL;
+	vbd->changed = true;
+	/* What a dead one had is gone with it, and so is a disk that was closed. */
+	if (!err || err == -ENODEV || err == -ECONNREFUSED) {
+		vbd->ring = TAPBACK_RING_NONE;
+		unwatch_tapdisk(vbd);
+		forget_ring(vbd);
+	} else {
+		vbd->changed = false;
+		failed(vbd, "disconnect", err, why);
+	}
+}
+
+static void
+disconnect(struct vbd *vbd)
+{
+	vbd->how.domid = vbd->domid;
+	vbd->how.devid = vbd->devid;
+	if (vbd->pid)
+		ask(vbd, TAPDISK_MESSAGE_XENBLKIF_DISCONNECT, disconnected);
+	else
+		vbd->ring = TAPBACK_RING_NONE;
+}
+
+static void
+connected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
+{
+	struct vbd *vbd = arg;
+	char pid[16];
+	const struct tapback_pair pair = { "kthread-pid", pid };
+
+	vbd->exchange = NULL;
+	if (err && !(err == -EALREADY && vbd->resuming)) {
+		vbd->ring = TAPBACK_RING_UNKNOWN; /* it may do so yet */
+		failed(vbd, "connect", err, why);
+		return;
+	}
+	DPRINTF("domain %u, device %u: %s tapdisk %d, minor %d", vbd->domid, vbd->devid,
+		err		? "is with"
+		: vbd->resuming ? "goes on with"
+				: "connected to",
+		vbd->pid, vbd->minor);
+	vbd->ring = TAPBACK_RING_CONNECTED;
+	vbd->changed = true;
+	*vbd->complaint = '\0';
+	watch_tapdisk(vbd);
+	snprintf(pid, sizeof(pid), "%d", vbd->pid);
+	tapback_store_write(vbd->dir, "frontend", &pair, 1);
+}
+
+static void
+told_size(void *arg, int err, const char *why, const tapdisk_message_t *answer)
+{
+	struct vbd *vbd = arg;
+	char sectors[24];
+
+	vbd->exchange = NULL;
+	if (err) {
+		failed(vbd, "ask for the disk's size", err, why);
+		return;
+	}
+	vbd->image = answer->u.image;
+	snprintf(sectors, sizeof(sectors), "%" PRIu64, vbd->image.sectors);
+	if (!vbd->resuming) {
+		forget_ring(vbd);
+	} else if (!is_at(vbd->dir, "sectors", sectors)) {
+		failed(vbd, "go on", -EINVAL, "it has a disk of another size");
+		return;
+	}
+	ask(vbd, TAPDISK_MESSAGE_XENBLKIF_CONNECT, connected);
+}
+
+static void
+connect_ring(struct vbd *vbd, bool resuming)
+{
+	vbd->resuming = resuming;
+	if (!read_ring(vbd, &vbd->how))
+		ask(vbd, TAPDISK_MESSAGE_DISK_INFO, told_size);
+}
+
+/* --- states ------------------------------------------------------------------------- */
+
+struct keys {
+	struct tapback_pair pairs[12];
+	char values[12][24];
+	unsigned int n;
+};
+
+static void
+add_key(struct keys *keys, const char *key, uint64_t value)
+{
+	char *text = keys->values[keys->n];
+
+	snprintf(text, sizeof(keys->values[0]), "%" PRIu64, value);
+	keys->pairs[keys->n++] = (struct tapback_pair){ key, text };
+}
+
+/* What a frontend must know when it finds us in the state. */
+static void
+enter(struct vbd *vbd, enum xenbus_state state)
+{
+	const tapdisk_message_image_t *image = &vbd->image;
+	const bool readonly = !is_at(vbd->dir, "mode", "w") || image->info & TD_INFO_READONLY;
+	struct keys keys = { .n = 0 };
+
+	if (state == XENBUS_INIT_WAIT)
+		add_key(&keys, "max-ring-page-order", RING_MAX_ORDER);
+	if (state == XENBUS_CONNECTED) {
+		add_key(&keys, "sectors", image->sectors);
+		add_key(&keys, "sector-size", image->sector_size);
+		add_key(&keys, "info", image->info | (readonly ? TD_INFO_READONLY : 0));
+		add_key(&keys, "feature-barrier", 1);
+		add_key(&keys, "feature-flush-cache", 1);
+		add_key(&keys, "feature-max-indirect-segments", RING_MAX_SEGMENTS);
+		add_key(&keys, "feature-discard", !readonly);
+		add_key(&keys, "discard-granularity", DISCARD_GRANULARITY);
+		add_key(&keys, "discard-alignment", 0);
+		add_key(&keys, "discard-secure", 0);
+	}
+	add_key(&keys, "state", state);
+	tapback_store_write(vbd->dir, "frontend", keys.pairs, keys.n);
+}
+
+/* The state of a device in backend/vbd, of which ours is back. */
+static void
+answer_twin(const char *twin, enum xenbus_state back)
+{
+	const enum xenbus_state state = tapback_twin_next(state_of(twin), back);
+	struct keys keys = { .n = 0 };
+
+	if (state == XENBUS_UNKNOWN)
+		return;
+	add_key(&keys, "state", state);
+	tapback_store_write(twin, "frontend", keys.pairs, keys.n);
+}
+
+/* --- looking ------------------------------------------------------------------------ */
+
+/* Takes one step. Whether there may be another at once. */
+static bool
+step(struct vbd *vbd)
+{
+	const struct tapback_view v = view(vbd);
+	const struct tapback_step next = tapback_next(&v);
+
+	if (tapback_store_broken())
+		return false;
+	switch (next.action) {
+	case TAPBACK_DISCONNECT:
+		disconnect(vbd);
+		break;
+	case TAPBACK_CONNECT:
+	case TAPBACK_RESUME:
+		connect_ring(vbd, next.action == TAPBACK_RESUME);
+		return false;
+	case TAPBACK_ENTER:
+		enter(vbd, next.state);
+		break;
+	case TAPBACK_REST:
+		if (is_ours(vbd->twin))
+			answer_twin(vbd->twin, v.back);
+		else if (v.front == XENBUS_GONE && !tapback_store_has_domain(vbd->domid))
+			tapback_store_remove(vbd->dir); /* nobody else will */
+		return false;
+	}
+	return !vbd->exchange;
+}
+
+static void
+look(struct vbd *vbd)
+{
+	char *front;
+
+	vbd->changed = false;
+	front = tapback_store_read(vbd->dir, "frontend");
+	if (tapback_store_broken())
+		return;
+	if (!front || !vbd->front || strcmp(front, vbd->front))
+		watch_front(vbd, front);
+	else
+		free(front);
+	for (int i = 0; i < MAX_STEPS && step(vbd); i++)
+		;
+	if (!vbd->front && vbd->ring == TAPBACK_RING_NONE && !vbd->exchange)
+		forget(vbd);
+}
+
+void
+tapback_vbds_look(void)
+{
+	struct vbd *vbd, *next;
+
+	list_for_each_entry_safe(vbd, next, &vbds, next)
+		if (vbd->changed && !vbd->exchange)
+			look(vbd);
+}
+
+/* --- changes ------------------------------------------------------------------------ */
+
+static void
+twin_changed(uint32_t domid, uint32_t devid)
+{
+	char twin[64];
+
+	snprintf(twin, sizeof(twin), TAPBACK_TWIN "/%u/%u", domid, devid);
+	if (is_ours(twin))
+		answer_twin(twin, XENBUS_GONE);
+}
+
+void
+tapback_vbds_changed(const char *path, const char *token)
+{
+	uint32_t domid, devid;
+	struct vbd *vbd;
+
+	if (!strcmp(token, RELEASE_TOKEN)) {
+		list_for_each_entry(vbd, &vbds, next)
+			vbd->changed = true;
+		return;
+	}
+	if (strcmp(token, ROOT_TOKEN) && strcmp(token, TWIN_TOKEN)) { /* a frontend's */
+		if (!tapback_node(token, FRONT_TOKEN, &domid, &devid))
+			return;
+	} else if (!tapback_node(path, strcmp(token, TWIN_TOKEN) ? TAPBACK_ROOT : TAPBACK_TWIN,
+				 &domid, &devid)) {
+		return;
+	}
+	vbd = find_vbd(domid, devid);
+	if (vbd)
+		vbd->changed = true;
+	else if (!strcmp(token, ROOT_TOKEN))
+		add_vbd(domid, devid);
+	else if (!strcmp(token, TWIN_TOKEN))
+		twin_changed(domid, devid);
+}
+
+/* Each device that is there below root, as if it had just come. */
+static void
+scan(const char *root, const char *token)
+{
+	unsigned int n_domains, n_devices;
+	char **domains = tapback_store_list(root, &n_domains);
+
+	for (unsigned int i = 0; i < n_domains; i++) {
+		char dir[3072], path[3072];
+		char **devices;
+
+		snprintf(dir, sizeof(dir), "%s/%s", root, domains[i]);
+		devices = tapback_store_list(dir, &n_devices);
+		for (unsigned int j = 0; j < n_devices; j++)
+			if (snprintf(path, sizeof(path), "%s/%s", dir, devices[j]) <
+			    (int)sizeof(path))
+				tapback_vbds_changed(path, token);
+		free(devices);
+	}
+	free(domains);
+}
+
+int
+tapback_vbds_start(scheduler_t *s)
+{
+	int err;
+
+	scheduler = s;
+	err = tapback_store_watch(TAPBACK_ROOT, ROOT_TOKEN);
+	if (!err)
+		err = tapback_store_watch(TAPBACK_TWIN, TWIN_TOKEN);
+	if (!err)
+		err = tapback_store_watch("@releaseDomain", RELEASE_TOKEN);
+	if (err)
+		return err;
+	scan(TAPBACK_ROOT, ROOT_TOKEN);
+	scan(TAPBACK_TWIN, TWIN_TOKEN);
+	return 0;
+}
+
+void
+tapback_vbds_stop(void)
+{
+	struct vbd *vbd, *next;
+
+	list_for_each_entry_safe(vbd, next, &vbds, next)
+		free_vbd(vbd);
+}

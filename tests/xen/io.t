@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck disable=SC2016 # what is for the guest is expanded there
+#
+# A guest reads and writes its disk on a tapdisk's ring, with indirect requests, flushes
+# and discards, and what it wrote is in the image.
+. "$(dirname "$0")/lib.sh"
+
+ok 'tapback goes to the background when it serves' tapback
+ok 'an image with a file system' new_image disk 96
+ok 'a guest with that disk comes up' create_guest g "$(xvda "aio:$T/disk")"
+ok 'its tapdisk is known' find_tapdisk
+is "$(guest 'cat /sys/block/xvda/size')" $((96 * 2048)) 'the disk has its size'
+ok 'it mounts it' guest 'mount -t ext4 /dev/xvda /mnt'
+like "$(guest 'dmesg | grep blkfront')" 'flush diskcache: enabled.*indirect descriptors: enabled' \
+	'flush and indirect descriptors are in use'
+is "$(guest 'cat /sys/block/xvda/queue/max_segments')" 32 'of 32 pages'
+ok 'it has a load' load_start 24 7
+ok 'which goes on' load_goes_on 12
+ok 'and verifies' load_stop
+ok 'a guest can trim' guest 'rm /mnt/load && sync && fstrim -v /mnt'
+ok 'no I/O error is seen' no_io_errors
+ok 'it unmounts' guest 'umount /mnt'
+ok 'it is destroyed' xl destroy g
+ok 'the file system is clean' e2fsck -fn "$T/disk"
+is "$(xenstore-ls backend/vbd3)" '' 'nothing is left in xenstore'
+refuses 'nor of its ring' 'No such' ls "/run/blktap-control/ring$domid.51712"
+is "$(tap list)" '' 'nor a tapdisk'
+done_testing

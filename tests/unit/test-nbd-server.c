@@ -752,6 +752,63 @@ a_client_that_does_not_read_costs_only_itself(void **state)
 	close(good);
 }
 
+/* What has arrived, in whole simple replies whose cookies count on from *got. */
+static void
+take_replies(int fd, unsigned int *got)
+{
+	uint8_t head[16];
+
+	while (recv(fd, head, sizeof(head), MSG_PEEK) == sizeof(head)) {
+		assert_int_equal(hear_simple(fd, *got), 0);
+		++*got;
+	}
+}
+
+/*
+ * All of them ask for more than their bound at once. Nobody is ever further ahead of
+ * another than by one bound, whoever came first.
+ */
+static void
+greedy_connections_are_served_by_turns(void **state)
+{
+	enum { CLIENTS = 64, EACH = 400 };
+	unsigned int got[CLIENTS] = { 0 }, bound, answered = 0;
+	struct wire_command flushes[EACH];
+	int fds[CLIENTS];
+
+	for (int i = 0; i < EACH; i++)
+		flushes[i] = command(NBD_CMD_FLUSH, 0, i, 0, 0);
+	for (int c = 0; c < CLIENTS; c++)
+		fds[c] = client(false);
+	for (int c = 0; c < CLIENTS; c++)
+		say(fds[c], flushes, sizeof(flushes));
+	settle();
+	assert_int_equal(n_held % CLIENTS, 0);
+	bound = n_held / CLIENTS;
+	assert_true(bound < EACH / 2);
+
+	while (n_held) {
+		unsigned int least = EACH, most = 0;
+
+		/* Not a divisor of the bound, so that batches end anywhere. */
+		for (unsigned int n = n_held < 101 ? n_held : 101; n; n--, answered++)
+			answer(oldest(), 0, n == 1);
+		settle();
+		for (int c = 0; c < CLIENTS; c++) {
+			take_replies(fds[c], &got[c]);
+			least = got[c] < least ? got[c] : least;
+			most = got[c] > most ? got[c] : most;
+		}
+		assert_true(most - least <= bound);
+		assert_true(n_held <= CLIENTS * bound);
+	}
+	assert_int_equal(answered, CLIENTS * EACH);
+	for (int c = 0; c < CLIENTS; c++) {
+		assert_int_equal(got[c], EACH);
+		close(fds[c]);
+	}
+}
+
 static void
 disc_closes_when_all_is_answered(void **state)
 {
@@ -892,6 +949,7 @@ main(void)
 		server_test(requests_of_a_connection_are_bounded_in_bytes),
 		server_test(the_largest_request_fits_alone),
 		server_test(a_client_that_does_not_read_costs_only_itself),
+		server_test(greedy_connections_are_served_by_turns),
 		server_test(disc_closes_when_all_is_answered),
 		server_test(a_client_that_dies_is_forgotten_when_the_vbd_has_answered),
 		server_test(stopping_with_requests_in_flight_is_safe),

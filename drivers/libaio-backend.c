@@ -72,7 +72,7 @@ libaio_submit(struct libaio *aio)
 		int res;
 
 		list_for_each_entry(tiocb, &aio->queued, link) {
-			if (n == room)
+			if (n == room || n == LIBAIO_BATCH)
 				break;
 			aio->batch[n++] = &tiocb->iocb;
 		}

@@ -19,7 +19,7 @@
 
 #define BLOCK  4096
 #define BLOCKS 64
-#define DEPTH  4
+#define DEPTH  20 /* not a whole number of batches */
 
 static struct libaio aio;
 static int fd;
@@ -111,6 +111,18 @@ what_does_not_fit_waits_and_is_done(void **state)
 }
 
 static void
+one_submission_fills_the_kernels_queue(void **state)
+{
+	for (int i = 0; i < BLOCKS; i++)
+		queue(i, fd, true, data[i], BLOCK, (long long)i * BLOCK);
+	assert_true(libaio_submit(&aio));
+	assert_int_equal(aio.in_flight, DEPTH);
+	drain();
+	for (int i = 0; i < BLOCKS; i++)
+		assert_done(i, 0);
+}
+
+static void
 what_the_kernel_refuses_fails_alone(void **state)
 {
 	const int refused[] = { 0, 5, 6, 11 };
@@ -183,6 +195,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_does_not_fit_waits_and_is_done),
+		TEST(one_submission_fills_the_kernels_queue),
 		TEST(what_the_kernel_refuses_fails_alone),
 		TEST(a_transfer_that_cannot_be_whole_is_an_error),
 		TEST(a_short_transfer_ends_with_its_own_error),

@@ -121,10 +121,6 @@ migrate_close(struct migrate_client *client)
 static void
 clean_strings(json_t *value)
 {
-	const char *key;
-	json_t *inner;
-	size_t i;
-
 	if (json_is_string(value)) {
 		char *text = strdup(json_string_value(value));
 
@@ -133,8 +129,10 @@ clean_strings(json_t *value)
 		json_string_set(value, text ? text : "");
 		free(text);
 	}
-	json_object_foreach(value, key, inner) clean_strings(inner);
-	json_array_foreach(value, i, inner) clean_strings(inner);
+	for (void *at = json_object_iter(value); at; at = json_object_iter_next(value, at))
+		clean_strings(json_object_iter_value(at));
+	for (size_t i = 0; i < json_array_size(value); i++)
+		clean_strings(json_array_get(value, i));
 }
 
 /* The next line as an object, a new reference. */

@@ -61,6 +61,10 @@ struct tapdisk_blkif {
 
 	struct blkif_request *barrier; /* nothing is taken while there is one */
 	enum barrier_step barrier_step;
+
+	/* What the guest has asked for and could have, for the log. */
+	unsigned long long asked[BLKIF_OP_DISCARD + 1]; /* by BLKIF_OP_ */
+	unsigned int most_segments;
 };
 
 static void blkif_run(struct tapdisk_blkif *blkif);
@@ -255,7 +259,12 @@ request_start(struct tapdisk_blkif *blkif, struct blkif_request *req)
 
 	if (err) {
 		request_finish(blkif, req, err);
-	} else if (req->ring->op == BLKIF_OP_WRITE_BARRIER) {
+		return;
+	}
+	blkif->asked[req->ring->op]++;
+	if (blkif->most_segments < req->ring->n_segments)
+		blkif->most_segments = req->ring->n_segments;
+	if (req->ring->op == BLKIF_OP_WRITE_BARRIER) {
 		blkif->barrier = req;
 		blkif->barrier_step = BARRIER_DRAIN;
 		barrier_advance(blkif, 0);
@@ -478,6 +487,13 @@ tapdisk_blkif_disconnect(struct tapdisk_blkif *blkif)
 {
 	if (!blkif)
 		return;
+	DPRINTF("domain %u, device %u: disconnected; served %llu reads, %llu writes, %llu "
+		"barriers, "
+		"%llu flushes, %llu discards, of up to %u pages",
+		blkif->config.ring.domid, blkif->config.ring.devid, blkif->asked[BLKIF_OP_READ],
+		blkif->asked[BLKIF_OP_WRITE], blkif->asked[BLKIF_OP_WRITE_BARRIER],
+		blkif->asked[BLKIF_OP_FLUSH_DISKCACHE], blkif->asked[BLKIF_OP_DISCARD],
+		blkif->most_segments);
 	blkif_leave_guest(blkif, BLKIF_DISCONNECTED);
 	inflight_remove(&blkif->inflight);
 	blkif_free_if_over(blkif);

@@ -47,9 +47,11 @@ kill_tapdisk() {
 	kill -KILL "$pid" && wait_for gone "$pid"
 }
 
-# A new one takes the dead one's minor. Sets pid.
+# As docs/xen.md says. Sets pid and minor.
 restart_tapdisk() { # TYPE:NAME
-	pid=$(tap spawn) && tap attach -p "$pid" -m "$minor" && tap open -p "$pid" -m "$minor" -a "$1" &&
+	local marker
+	tap free -m "$minor" && marker=$(tap create -a "$1") && minor=${marker##*/tapdisk-} &&
+		pid=$(tap list -m "$minor" | sed -n 's/.*pid=\([0-9]*\).*/\1/p') &&
 		xenstore-write "backend/vbd3/$domid/51712/physical-device-path" "/run/blktap-control/nbd$pid.$minor"
 }
 

@@ -115,29 +115,30 @@ tapback_store_write(const char *dir, const char *must, const struct tapback_pair
 	return in_transaction(write_pairs, &w);
 }
 
-static int
-remove_dir(xs_transaction_t t, void *arg)
+int
+tapback_store_remove(const char *dir)
 {
-	const char *dir = arg;
+	return xs_rm(xs, XBT_NULL, dir) || errno == ENOENT ? 0 : -errno;
+}
+
+static int
+tidy(xs_transaction_t t, void *arg)
+{
 	char parent[PATH_SIZE];
 	unsigned int n;
 	char **names;
 
-	if (!xs_rm(xs, t, dir) && errno != ENOENT)
-		return -errno;
-	snprintf(parent, sizeof(parent), "%s", dir);
+	snprintf(parent, sizeof(parent), "%s", (const char *)arg);
 	*strrchr(parent, '/') = '\0';
 	names = xs_directory(xs, t, parent, &n);
 	free(names);
-	if (names && !n && !xs_rm(xs, t, parent))
-		return -errno;
-	return 0;
+	return !names || n || xs_rm(xs, t, parent) ? 0 : -errno;
 }
 
 int
-tapback_store_remove(const char *dir)
+tapback_store_tidy(const char *dir)
 {
-	return in_transaction(remove_dir, (void *)dir);
+	return in_transaction(tidy, (void *)dir);
 }
 
 bool

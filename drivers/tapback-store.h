@@ -34,8 +34,10 @@ struct tapback_pair {
 int tapback_store_write(const char *dir, const char *must, const struct tapback_pair *pairs,
 			unsigned int n);
 
-/* Removes dir, and its parent if that is empty then. */
 int tapback_store_remove(const char *dir);
+
+/* Removes dir's parent if that is empty, which it is not while there is dir. */
+int tapback_store_tidy(const char *dir);
 
 bool tapback_store_has_domain(unsigned int domid);
 

@@ -164,13 +164,15 @@ free_vbd(struct vbd *vbd)
 	free(vbd);
 }
 
-/* Its directory has been removed, and its ring is disconnected. */
+/*
+ * Its ring is disconnected, and its directory has been removed; or is not whole yet: when
+ * the script goes on, it is found anew.
+ */
 static void
 forget(struct vbd *vbd)
 {
-	DPRINTF("domain %u, device %u: gone", vbd->domid, vbd->devid);
 	watch_front(vbd, NULL);
-	tapback_store_remove(vbd->dir); /* the domain's, if this was the last */
+	tapback_store_tidy(vbd->dir);
 	free_vbd(vbd);
 }
 
@@ -222,8 +224,11 @@ read_tapdisk(struct vbd *vbd)
 		vbd->ready = false;
 	}
 	free(path);
-	if (old && old != vbd->pid)
-		vbd->ring = TAPBACK_RING_UNKNOWN;
+	if (old != vbd->pid) { /* the key is there if it was ever asked to connect */
+		path = tapback_store_read(vbd->dir, "kthread-pid");
+		vbd->ring = path ? TAPBACK_RING_UNKNOWN : TAPBACK_RING_NONE;
+		free(path);
+	}
 }
 
 static char *
@@ -366,8 +371,6 @@ static void
 connected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 {
 	struct vbd *vbd = arg;
-	char pid[16];
-	const struct tapback_pair pair = { "kthread-pid", pid };
 
 	vbd->exchange = NULL;
 	if (err && !(err == -EALREADY && vbd->resuming)) {
@@ -384,15 +387,14 @@ connected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 	vbd->changed = true;
 	*vbd->complaint = '\0';
 	watch_tapdisk(vbd);
-	snprintf(pid, sizeof(pid), "%d", vbd->pid);
-	tapback_store_write(vbd->dir, "frontend", &pair, 1);
 }
 
 static void
 told_size(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 {
 	struct vbd *vbd = arg;
-	char sectors[24];
+	char sectors[24], pid[16];
+	const struct tapback_pair pair = { "kthread-pid", pid };
 
 	vbd->exchange = NULL;
 	if (err) {
@@ -407,6 +409,8 @@ told_size(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 		failed(vbd, "go on", -EINVAL, "it has a disk of another size");
 		return;
 	}
+	snprintf(pid, sizeof(pid), "%d", vbd->pid);
+	tapback_store_write(vbd->dir, "frontend", &pair, 1);
 	ask(vbd, TAPDISK_MESSAGE_XENBLKIF_CONNECT, connected);
 }
 

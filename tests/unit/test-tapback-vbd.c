@@ -418,9 +418,11 @@ tapdisk_is(const struct fake_tapdisk *tapdisk)
 static void
 script_adds(const struct fake_tapdisk *tapdisk)
 {
-	put(BACK "/frontend", FRONT);
-	put(BACK "/mode", "w");
 	tapdisk_is(tapdisk);
+	settle();
+	put(BACK "/frontend", FRONT);
+	settle();
+	put(BACK "/mode", "w");
 	put(BACK "/hotplug-status", "connected");
 	settle();
 	assert_string_equal(value_of(BACK "/state"), "2");
@@ -465,9 +467,9 @@ test_a_guest_gets_its_disk(void **state)
 
 	xl_creates();
 	script_adds(&one);
-	assert_string_equal(one.asked, "d"); /* in case there was a ring */
+	assert_string_equal(one.asked, "");
 	guest_connects();
-	assert_string_equal(one.asked, "dic");
+	assert_string_equal(one.asked, "ic");
 	assert_int_equal(one.ring.domid, 7);
 	assert_int_equal(one.ring.devid, 51712);
 	assert_int_equal(one.ring.gref[0], 8);
@@ -553,12 +555,9 @@ test_a_tapdisk_that_hangs_holds_up_nobody_else(void **state)
 {
 	one.hangs = true;
 	xl_creates();
-	put(BACK "/frontend", FRONT);
-	put(BACK "/mode", "w");
-	tapdisk_is(&one);
-	put(BACK "/hotplug-status", "connected");
-	settle();
-	assert_string_equal(value_of(BACK "/state"), "");
+	script_adds(&one);
+	guest_connects();
+	assert_string_equal(value_of(BACK "/state"), "2");
 
 	put("/local/domain/8/device/vbd/51712/state", "1");
 	put("/local/domain/0/backend/vbd3/8/51712/mode", "w");
@@ -572,7 +571,7 @@ test_a_tapdisk_that_hangs_holds_up_nobody_else(void **state)
 	assert_string_equal(value_of("/local/domain/0/backend/vbd3/8/51712/state"), "2");
 	one.hangs = false;
 	settle();
-	assert_string_equal(value_of(BACK "/state"), "2");
+	assert_string_equal(value_of(BACK "/state"), "4");
 }
 
 static void

@@ -304,8 +304,11 @@ excuse_forced(void)
 		side_mask sides = validity_get(world.map, s, 1, &run);
 		const struct sim_disk *d = &world.disk[sides == SRC_BIT ? SRC : DST];
 
-		if (sides != BOTH && d->tag[s] != d->stable[s])
-			history_revive(s, d->stable[s]);
+		if (sides == BOTH || d->tag[s] == d->stable[s])
+			continue;
+		history_revive(s, d->stable[s]);
+		for (uint32_t i = 0; i < d->recents[s] && i < RECENT; i++)
+			history_revive(s, d->recent[s][i]);
 	}
 }
 

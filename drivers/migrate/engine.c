@@ -987,7 +987,7 @@ weaken(void *ctx, uint64_t sector, uint64_t count, side_mask kept)
 
 			/* That needs no memory, but costs the copy of everything. */
 			validity_distrust(e->map, lost);
-			journal_distrust(e->journal, lost);
+			journal_flush_failed(e->journal, lost, true);
 			return;
 		}
 		validity_set(e->map, sector, run, kept);
@@ -1069,8 +1069,8 @@ flush_failed(struct engine *e, enum side side)
 				lost = true;
 				uncertain |= is_uncertain(w);
 			}
-	if (lost && e->journal)
-		journal_distrust(e->journal, side);
+	if (e->journal)
+		journal_flush_failed(e->journal, side, lost);
 	if (uncertain && e->journal)
 		journal_owe(e->journal, true);
 }

@@ -46,7 +46,7 @@ struct said {
 	uint64_t wrote[SIDES];	   /* journal_marks's, when it was made */
 	uint8_t file[STORE_FILES]; /* what each file says of it, as said_of() had it */
 	uint8_t batch;		   /* ... and will, after the batch */
-	side_mask lost;		   /* the side that a later change takes away again */
+	side_mask lost;		   /* sides of which it is not to be said any more */
 };
 
 /* One of the two files: what is there, and stable. */
@@ -194,8 +194,7 @@ said_of(const struct journal *j, uint64_t position)
 	for (enum side s = SRC; s < SIDES; s++)
 		if (said->wrote[s] <= j->flushed[s])
 			sides |= c->sides & side_bit(s);
-	/* What takes a side away from both would not take it where it is said to be alone. */
-	return sides == c->sides ? sides : sides & (side_mask)~said->lost;
+	return sides & (side_mask)~said->lost;
 }
 
 static bool
@@ -203,7 +202,8 @@ is_unflushed(const struct journal *j, uint64_t position)
 {
 	const struct journal_change *c = change_at(j, position);
 
-	return c->kind == CHANGE_SET && c->sides != said_of(j, position);
+	return c->kind == CHANGE_SET &&
+	       (c->sides & (side_mask)~said_at(j, position)->lost) != said_of(j, position);
 }
 
 /* From now on the file may say all of it. */
@@ -254,17 +254,6 @@ journal_unreserve(struct journal *j, unsigned changes)
 	j->reserved -= changes;
 }
 
-/* The last change takes sides away where both were valid. */
-static void
-takes_away(struct journal *j, side_mask sides)
-{
-	for (uint64_t i = j->base; i < j->live->head; i++)
-		if (!said_at(j, i)->lost) /* else it is on one already */
-			said_at(j, i)->lost = sides;
-	/* The file may say both still, and the writes that follow need no intent. */
-	j->distrusted = j->edition;
-}
-
 void
 journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector,
 	       uint64_t count, side_mask sides)
@@ -283,10 +272,58 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	__atomic_store_n(&j->live->head, j->live->head + 1, __ATOMIC_RELEASE);
 	j->unflushed += is_unflushed(j, j->live->head - 1);
 	j->edition += said_of(j, j->live->head - 1) != NO_SIDE;
-	if (kind == CHANGE_DISTRUST)
-		takes_away(j, sides);
-	else if (kind == CHANGE_NARROW)
-		takes_away(j, BOTH & (side_mask)~sides);
+	/* The file may say both still, and the writes that follow need no intent. */
+	if (kind == CHANGE_DISTRUST || kind == CHANGE_NARROW)
+		j->distrusted = j->edition;
+}
+
+/*
+ * What a change says of the side is not to be said, unless it is said anew: of what is
+ * valid there still. False if there is no room for that.
+ */
+static bool
+take_back(struct journal *j, uint64_t position, side_mask side)
+{
+	const struct journal_change c = *change_at(j, position);
+	uint64_t end = c.sector + c.count, run, valid = 0;
+
+	for (uint64_t s = c.sector; s < end; s += run)
+		if (validity_get(j->map, s, end - s, &run) & side)
+			valid += run;
+	if (valid == c.count)
+		return true;
+	for (uint64_t s = c.sector; valid && s < end; s += run) {
+		side_mask sides = validity_get(j->map, s, end - s, &run);
+
+		if (!(sides & side))
+			continue;
+		if (room(j) <= j->reserved + 1)
+			return false;
+		journal_change(j, CHANGE_SET, s, run, sides);
+	}
+	j->unflushed -= is_unflushed(j, position);
+	said_at(j, position)->lost |= side;
+	j->unflushed += is_unflushed(j, position);
+	j->edition++;
+	return true;
+}
+
+/*
+ * A side may have lost what was written to it since its last good flush, or M does not
+ * believe it any more. A later good flush does not bring that back; but of what M finds
+ * there alone nothing better is known.
+ */
+static void
+take_back_all(struct journal *j, enum side side)
+{
+	uint64_t end = j->live->head;
+
+	for (uint64_t i = j->base; i < end; i++)
+		if (change_at(j, i)->kind == CHANGE_SET &&
+		    (change_at(j, i)->sides & side_bit(side)) &&
+		    said_at(j, i)->wrote[side] > j->marks->stable[side] &&
+		    !take_back(j, i, side_bit(side)))
+			return;
 }
 
 void
@@ -484,6 +521,7 @@ narrow(struct journal *j, uint64_t sector, uint64_t count, side_mask kept,
 		weakened(ctx, 0, validity_sectors(j->map), kept);
 		journal_change(j, CHANGE_DISTRUST, 0, 0, BOTH & (side_mask)~kept);
 	}
+	take_back_all(j, kept == SRC_BIT ? DST : SRC);
 }
 
 /*
@@ -540,11 +578,13 @@ distrust_old(struct journal *j, enum side side)
 }
 
 void
-journal_distrust(struct journal *j, enum side side)
+journal_flush_failed(struct journal *j, enum side side, bool distrusted)
 {
-	journal_change(j, CHANGE_DISTRUST, 0, 0, side_bit(side));
-	if (j->starting && j->config.old && !j->distrusts_old)
+	if (distrusted)
+		journal_change(j, CHANGE_DISTRUST, 0, 0, side_bit(side));
+	if (distrusted && j->starting && j->config.old && !j->distrusts_old)
 		distrust_old(j, side);
+	take_back_all(j, side);
 	kick(j);
 }
 

@@ -144,10 +144,10 @@ void journal_ahead(struct journal *j, struct journal_ahead *ahead, uint64_t sect
 void journal_ahead_ends(struct journal_ahead *ahead);
 
 /*
- * A flush of side failed, and M trusts it nowhere where the other side is valid.
- * Writes wait until that is stable. Needs no reservation.
+ * A flush of side failed. distrusted: M trusts it nowhere any more where the other side
+ * is valid; writes wait until that is stable. Needs no reservation.
  */
-void journal_distrust(struct journal *j, enum side side);
+void journal_flush_failed(struct journal *j, enum side side, bool distrusted);
 
 /* Whether the guest is yet to be told that something was lost, should we be killed now. */
 void journal_owe(struct journal *j, bool owed);

@@ -561,8 +561,8 @@ test_a_flush_that_failed_takes_away_what_both_had(void **state)
 	flush(&r);
 	change(&r, 200, 100, BOTH);
 	r.memory.hold = true;
-	journal_distrust(r.journal, DST);
 	validity_distrust(r.map, DST);
+	journal_flush_failed(r.journal, DST, true);
 	/* The guest's writes need no intent any more, so they wait until the file says so. */
 	assert_false(journal_open_to_writes(r.journal));
 	r.memory.hold = false;
@@ -620,7 +620,7 @@ test_an_opening_that_is_killed_early_leaves_word_of_a_failed_flush(void **state)
 	r.live->entries = ENTRIES;
 	r.old = old;
 	start_with(&r, c.epoch, map);
-	journal_distrust(r.journal, DST);
+	journal_flush_failed(r.journal, DST, true);
 	/* It has no file yet: the next opening reads the old one. */
 	assert_int_equal(read_back(&r, old, &c, &map), 0);
 	assert_int_equal(validity_count(map, SRC_BIT), SECTORS);

@@ -34,15 +34,16 @@ def thin(points, most=150):
 
 
 def latency(path, title, outcomes):
-    """The 99th percentile of each tenth of a second; the move is between 0 and a line of its colour."""
+    """The 99th percentile of each step; the move is between 0 and a line of its colour."""
     script = HEAD.format(path=path, title=title) + "set logscale y\nset ylabel 'latency, 99th percentile, ms'\n"
     curves = []
     longest = max(outcome.seconds for outcome in outcomes.values())
+    step = min(max(longest / 50, 0.02), 0.5)
     script += "set arrow from first 0, graph 0 to first 0, graph 1 nohead lc '#888888' lw 2\n"
     for n, (label, outcome) in enumerate(outcomes.items(), 1):
         start = outcome.began - 1
-        points = [(x - 1, window.p99_ms) for x, window in
-                  outcome.requests.series(start, outcome.began + longest + 0.5) if x - 1 < longest + 0.5]
+        points = [(x - 1, window.p99_ms)
+                  for x, window in outcome.requests.series(start, outcome.began + longest + 0.5, step)]
         script += block(f"d{n}", thin(points))
         script += (f"set arrow from first {outcome.seconds:.2f}, graph 0 to first {outcome.seconds:.2f}, graph 1 "
                    f"nohead lt {n} dt 2\n")

@@ -51,8 +51,8 @@ class Requests:
         return Window(len(latencies) / (end - start), sum(latencies) / len(latencies),
                       percentile(latencies, 99))
 
-    def series(self, start, end, step=0.1):
-        """(seconds since start, Window) for each step that had an answer; start may be after the first."""
+    def series(self, start, end, step):
+        """(seconds since start, Window) of each step that had an answer."""
         points = []
         for n in range(math.ceil((end - start) / step)):
             at = start + n * step

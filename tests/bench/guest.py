@@ -6,7 +6,7 @@ import signal
 import subprocess
 from typing import NamedTuple
 
-from bed import PATIENCE, Failure, run
+from bed import PATIENCE, Failure, run, wait_for
 from stats import Requests
 
 READS_PERCENT = {"read-heavy": 90, "mixed": 50, "write-heavy": 10}
@@ -66,15 +66,24 @@ class Guest:
 
     def __init__(self, bed, target, load, size, tag="guest"):
         self.log = bed.disk / tag
+        self.begun = bed.disk / f"{tag}.begun"
+        self.begun.unlink(missing_ok=True)
         self.output = open(f"{self.log}.out", "w+")
         self.process = subprocess.Popen(
             ["fio", *job("guest", *target, *load.options()), f"--size={size}", "--time_based",
              "--runtime=3600", "--randseed=1", f"--write_lat_log={self.log}", "--log_unix_epoch=1",
-             "--disable_clat=1", "--disable_slat=1", "--output-format=terse"],
+             "--disable_clat=1", "--disable_slat=1", "--output-format=terse",
+             f"--exec_prerun=touch {self.log}.begun"],
             stdout=self.output, stderr=subprocess.STDOUT, cwd=bed.disk)
         bed.started(self.process.pid)
 
     def __enter__(self):
+        """Once its requests begin: fio takes its time to start."""
+        try:
+            wait_for("the guest to begin", lambda: self.alive() or self.begun.exists())
+        except Failure:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error):

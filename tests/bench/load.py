@@ -133,8 +133,7 @@ def move(bed, mover, load, size, before=1.0, after=0.3, limit=60.0):
     Where the guest writes as fast as it is copied again, a move that tracks dirty blocks never gets ready
     to complete. If that takes longer than the first pass did, the end of that pass counts as its end."""
     with mover, Guest(bed, on_nbd(mover.uri), load, size) as guest:
-        time.sleep(0.5 + before)  # fio takes its time to start
-        guest.alive()
+        time.sleep(before + 0.2)
         progress, end, once = [], None, None
         began = time.time()
         mover.begin()

@@ -56,7 +56,7 @@ def guest_beside_migration(bed, source, target, size, seconds, **settings):
     """The guest alone, and in a span of a migration; MiB/s copied in that."""
     tapdisk.forget(bed, source, target)
     with tapdisk.Disk(bed, f"aio:{source}") as disk, Guest(bed, on_nbd(disk.uri), CLOSED, size) as guest:
-        time.sleep(1.5)
+        time.sleep(1.2)
         began = time.time()
         with tapdisk.Migration(disk, f"aio:{target}", "slr", **settings) as migration:
             time.sleep(0.5)
@@ -79,7 +79,7 @@ def guest_beside_fio(bed, source, target, size, mib_s, block, depth):
     """The guest's requests a second beside a copying pair at that rate; 0 if the pair cannot keep it."""
     tapdisk.forget(bed, source, target)
     with tapdisk.Disk(bed, f"aio:{source}") as disk, Guest(bed, on_nbd(disk.uri), CLOSED, size) as guest:
-        time.sleep(1)
+        time.sleep(0.5)
         start = time.time()
         jobs = fio(f"--bs={block}", f"--iodepth={depth}", f"--size={size}", "--time_based", "--runtime=2",
                    f"--rate={round(mib_s * 1024)}k", *job("read", "--rw=read", *on_file(source)),

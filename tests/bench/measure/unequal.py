@@ -35,7 +35,7 @@ def slow_destination(bed):
         """Mean latency of the guest's writes while it is copied, and then, by that on the source alone."""
         tapdisk.forget(bed, source, target)
         with tapdisk.Disk(bed, f"model:ssd:{source}") as disk, Guest(bed, on_nbd(disk.uri), load, SIZE) as guest:
-            time.sleep(1.5)
+            time.sleep(1.2)
             began = time.time()
             with tapdisk.Migration(disk, f"model:ssd/10:{target}", strategy) as migration:
                 while not migration.all_copied(status := migration.ask("status")):

@@ -64,7 +64,7 @@ def measure(figure, bed, rounds):
 def say(measured, seconds):
     print(f"\n{measured.figure.point}. {measured.figure.what} ({measured.figure.name}, {seconds:.0f} s)")
     if max(measured.noise) > machine.NOISE_LIMIT:
-        print(f"    others took up to {max(measured.noise):.0%} of the processors meanwhile")
+        print(f"    not alone: {measured.noise_words()}")
     if measured.reason:
         print(f"    not measured: {measured.reason}")
     elif not measured.figure.name.startswith("matrix"):

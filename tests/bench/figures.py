@@ -21,6 +21,8 @@ class Goal(NamedTuple):
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
     def target(self):
+        if self.at_least is not None and self.at_least == self.at_most:
+            return f"= {self.at_least:g}"
         if self.at_least is not None:
             return f">= {self.at_least:g}"
         return f"<= {self.at_most:g}" if self.at_most is not None else "-"

@@ -28,6 +28,9 @@ class Measured:
     def goals(self):
         return [Result(self, goal) for goal in self.figure.goals]
 
+    def noise_words(self):
+        return f"others: {max(self.noise, default=0):.0%} of the processors"
+
     def add(self, earlier):
         """The rounds of an earlier measurement count too."""
         if not self.reason and not earlier.reason:
@@ -114,7 +117,7 @@ def markdown(machine, measured):
     for figure in plain:
         rounds = max(map(len, figure.values.values()))
         text += row(figure.figure.point, f"**{figure.figure.what}** (`{figure.figure.name}`)",
-                    "", f"{rounds} rounds", figure.when, figure.reason or "")
+                    "", f"rounds: {rounds}", figure.when, figure.reason or figure.noise_words())
         for result in figure.goals():
             text += goal_row(result)
     return text + "".join(matrix_markdown(m) for m in measured if m.figure.name.startswith("matrix"))
@@ -136,7 +139,8 @@ def matrix_markdown(measured):
     values = [v for v in VALUES if key("mixed", "closed", WAYS[0], v) in medians]
     columns = [(load, loop) for load in READS_PERCENT for loop in LOOPS]
     rounds = max(map(len, measured.values.values()))
-    text = f"\n**{measured.figure.what}** (`{measured.figure.name}`, {rounds} rounds, {measured.when}). In each cell: "
+    text = f"\n**{measured.figure.what}** (`{measured.figure.name}`; rounds: {rounds}; {measured.when}; " \
+           f"{measured.noise_words()}). In each cell: "
     text += "; ".join(VALUES[v][0] for v in values) + ".\n\n"
     text += row("", *[f"{load}, {loop}" for load, loop in columns]) + row(*["---"] * (len(columns) + 1))
     for way in WAYS:

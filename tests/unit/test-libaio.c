@@ -47,6 +47,7 @@ setup(void **state)
 	char path[] = "/tmp/test-libaio-XXXXXX";
 
 	memset(jobs, 0, sizeof(jobs));
+	memset(back, 0, sizeof(back));
 	for (int i = 0; i < BLOCKS; i++)
 		memset(data[i], i + 1, BLOCK);
 
@@ -168,6 +169,52 @@ a_short_transfer_ends_with_its_own_error(void **state)
 	assert_memory_equal(back, data, BLOCK);
 }
 
+/* One turn, in which something must complete. */
+static void
+complete_some(void)
+{
+	struct pollfd pollfd = { .fd = aio.event_fd, .events = POLLIN };
+
+	assert_true(libaio_submit(&aio));
+	assert_int_equal(poll(&pollfd, 1, -1), 1);
+	libaio_complete(&aio);
+}
+
+static void
+the_rest_of_a_short_write_is_written(void **state)
+{
+	struct rlimit old, limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = old;
+	limit.rlim_cur = BLOCK;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	queue(0, fd, true, data[0], 3 * BLOCK, 0);
+	complete_some();
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(jobs[0].calls, 0);
+
+	drain();
+	assert_done(0, 0);
+	assert_int_equal(pread(fd, back, 3 * BLOCK, 0), 3 * BLOCK);
+	assert_memory_equal(back, data, 3 * BLOCK);
+}
+
+static void
+the_rest_of_a_short_read_is_read(void **state)
+{
+	assert_int_equal(pwrite(fd, data, BLOCK, 0), BLOCK);
+	queue(0, fd, false, back[0], 3 * BLOCK, 0);
+	complete_some();
+	assert_int_equal(jobs[0].calls, 0);
+
+	assert_int_equal(pwrite(fd, data, 3 * BLOCK, 0), 3 * BLOCK);
+	drain();
+	assert_done(0, 0);
+	assert_memory_equal(back, data, 3 * BLOCK);
+}
+
 static void
 wait_for_second(void *arg, struct tiocb *tiocb, int err)
 {
@@ -199,6 +246,8 @@ main(void)
 		TEST(what_the_kernel_refuses_fails_alone),
 		TEST(a_transfer_that_cannot_be_whole_is_an_error),
 		TEST(a_short_transfer_ends_with_its_own_error),
+		TEST(the_rest_of_a_short_write_is_written),
+		TEST(the_rest_of_a_short_read_is_read),
 		TEST(a_callback_can_have_the_others_delivered),
 	};
 

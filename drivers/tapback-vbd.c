@@ -31,15 +31,18 @@
 #define MAX_STEPS 16 /* in one look, which settles after a few */
 #define RETRY	  TV_SECS(1)
 
+/* There if Linux has xen-blkback. */
+#define BLKBACK "/sys/bus/xen-backend/drivers/vbd"
+
 /* Smaller ones cost a write of zeroes and give no space back. */
 #define DISCARD_GRANULARITY 4096
 
 struct vbd {
 	struct list_head next;
 	uint32_t domid, devid;
-	char dir[64]; /* in xenstore */
-	char twin[64];
-	char *front; /* the guest's directory, watched */
+	char dir[64];  /* in xenstore */
+	char twin[64]; /* where xl looks; the same if xl's is what is served */
+	char *front;   /* the guest's directory, watched */
 	bool changed;
 
 	pid_t pid; /* of its tapdisk; 0: none known */
@@ -104,7 +107,7 @@ find_vbd(uint32_t domid, uint32_t devid)
 }
 
 static void
-add_vbd(uint32_t domid, uint32_t devid)
+add_vbd(uint32_t domid, uint32_t devid, const char *root)
 {
 	struct vbd *vbd = calloc(1, sizeof(*vbd));
 
@@ -120,9 +123,16 @@ add_vbd(uint32_t domid, uint32_t devid)
 	vbd->devid = devid;
 	vbd->changed = true;
 	vbd->pidfd = -1;
-	snprintf(vbd->dir, sizeof(vbd->dir), TAPBACK_ROOT "/%u/%u", domid, devid);
+	snprintf(vbd->dir, sizeof(vbd->dir), "%s/%u/%u", root, domid, devid);
 	snprintf(vbd->twin, sizeof(vbd->twin), TAPBACK_TWIN "/%u/%u", domid, devid);
 	list_add_tail(&vbd->next, &vbds);
+}
+
+/* xl has made its directory, looks at its state there, and removes it. */
+static bool
+is_xls(const struct vbd *vbd)
+{
+	return !strcmp(vbd->dir, vbd->twin);
 }
 
 static void
@@ -465,14 +475,17 @@ enter(struct vbd *vbd, enum xenbus_state state)
 	tapback_store_write(vbd->dir, "frontend", keys.pairs, keys.n);
 }
 
-/* The state of a device in backend/vbd, of which ours is back. */
+/*
+ * The state of a device in backend/vbd, of which ours is back. A new one is xen-blkback's
+ * to answer for, if that is there: Linux leaves alone what has another state already.
+ */
 static void
 answer_twin(const char *twin, enum xenbus_state back)
 {
 	const enum xenbus_state state = tapback_twin_next(state_of(twin), back);
 	struct keys keys = { .n = 0 };
 
-	if (state == XENBUS_UNKNOWN)
+	if (state == XENBUS_UNKNOWN || (state == XENBUS_INIT_WAIT && !access(BLKBACK, F_OK)))
 		return;
 	add_key(&keys, "state", state);
 	tapback_store_write(twin, "frontend", keys.pairs, keys.n);
@@ -501,6 +514,8 @@ step(struct vbd *vbd)
 		enter(vbd, next.state);
 		break;
 	case TAPBACK_REST:
+		if (is_xls(vbd))
+			return false;
 		if (is_ours(vbd->twin))
 			answer_twin(vbd->twin, v.back);
 		else if (v.front == XENBUS_GONE && !tapback_store_has_domain(vbd->domid))
@@ -544,11 +559,17 @@ tapback_vbds_look(void)
 static void
 twin_changed(uint32_t domid, uint32_t devid)
 {
-	char twin[64];
+	char twin[64], *path;
 
 	snprintf(twin, sizeof(twin), TAPBACK_TWIN "/%u/%u", domid, devid);
-	if (is_ours(twin))
+	if (!is_ours(twin))
+		return;
+	path = tapback_store_read(twin, "physical-device-path");
+	if (path)
+		add_vbd(domid, devid, TAPBACK_TWIN);
+	else
 		answer_twin(twin, XENBUS_GONE);
+	free(path);
 }
 
 void
@@ -573,7 +594,7 @@ tapback_vbds_changed(const char *path, const char *token)
 	if (vbd)
 		vbd->changed = true;
 	else if (!strcmp(token, ROOT_TOKEN))
-		add_vbd(domid, devid);
+		add_vbd(domid, devid, TAPBACK_ROOT);
 	else if (!strcmp(token, TWIN_TOKEN))
 		twin_changed(domid, devid);
 }

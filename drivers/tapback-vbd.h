@@ -13,7 +13,10 @@
 
 #define TAPBACK_ROOT "backend/vbd3"
 #define TAPBACK_TWIN "backend/vbd"
-/* xl's script for our disks: what names it in backend/vbd has us answer for it there. */
+/*
+ * xl's script for our disks: what names it in backend/vbd has us answer for it there. If
+ * the script puts the tapdisk there, and not into TAPBACK_ROOT, that is what we serve.
+ */
 #define TAPBACK_SCRIPT "block-tapmigrate"
 
 /* Watches xenstore; events of s do the rest. 0 or -errno. */

@@ -21,7 +21,7 @@ xs_read() { # PATH: nothing, and false, if it is not there
 # another tapdisk for the disk writes it there.
 find_tapdisk() { # DOM DEV
 	local key
-	for key in "backend/vbd3/$1/$2/physical-device-path" "backend/vbd/$1/$2/tapdisk"; do
+	for key in backend/vbd3/"$1/$2"/physical-device-path backend/vbd/"$1/$2"/{physical-device-path,tapdisk}; do
 		socket=$(xs_read "$key") || continue
 		[[ $socket =~ ^/.*/nbd([0-9]+)\.([0-9]+)$ ]] || continue
 		pid=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]}

@@ -7,6 +7,7 @@
  * toolstack write, what is asked of which tapdisk, and what they find written then.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -329,6 +330,18 @@ tapdisk_answers(struct fake_tapdisk *tapdisk)
 	return true;
 }
 
+/* --- Linux -------------------------------------------------------------------------- */
+
+static bool has_blkback;
+
+int
+access(const char *path, int mode)
+{
+	if (strcmp(path, "/sys/bus/xen-backend/drivers/vbd"))
+		return faccessat(AT_FDCWD, path, mode, 0);
+	return has_blkback ? 0 : -1;
+}
+
 /* --- the world ------------------------------------------------------------------------ */
 
 static scheduler_t scheduler;
@@ -372,6 +385,7 @@ setup(void **state)
 	setenv(TAPDISK_RUN_DIR_ENV, dir, 1);
 	n_nodes = n_watches = n_events = 0;
 	domain_lives = true;
+	has_blkback = false;
 	assert_int_equal(scheduler_initialize(&scheduler), 0);
 	tapdisk_starts(&one, getpid());
 	tapdisk_starts(&two, getppid());
@@ -543,6 +557,65 @@ test_the_toolstack_is_not_answered_for_others(void **state)
 }
 
 static void
+test_a_new_device_is_blkbacks_to_answer_for(void **state)
+{
+	has_blkback = true;
+	put(FRONT "/state", "1");
+	put(TWIN "/script", "/etc/xen/scripts/block-tapmigrate");
+	put(TWIN "/frontend", FRONT);
+	put(TWIN "/online", "1");
+	put(TWIN "/state", "1");
+	settle();
+	assert_string_equal(value_of(TWIN "/state"), "1");
+	put(TWIN "/state", "2");
+	script_adds(&one);
+	guest_connects();
+	assert_string_equal(value_of(BACK "/state"), "4");
+	destroyed();
+	assert_string_equal(value_of(TWIN "/state"), "6");
+}
+
+static void
+test_a_guest_that_runs_is_served_where_it_looks(void **state)
+{
+	char path[160];
+
+	xl_creates();
+	guest_connects();
+	assert_string_equal(value_of(TWIN "/state"), "2");
+	put(TWIN "/mode", "w");
+	snprintf(path, sizeof(path), "%s/nbd%d.3", dir, one.pid);
+	put(TWIN "/physical-device-path", path);
+	settle();
+	assert_string_equal(one.asked, "");
+	put(TWIN "/hotplug-status", "connected");
+	settle();
+	assert_string_equal(one.asked, "ic");
+	assert_string_equal(value_of(TWIN "/state"), "4");
+	assert_string_equal(value_of(TWIN "/sectors"), "2048");
+	put(FRONT "/state", "4");
+	settle();
+	tapback_ends();
+	tapback_starts();
+	assert_string_equal(value_of(TWIN "/state"), "4");
+	*one.asked = '\0';
+	put(TWIN "/online", "0"); /* xl block-detach */
+	put(TWIN "/state", "5");
+	settle();
+	assert_string_equal(value_of(TWIN "/state"), "5");
+	assert_string_equal(one.asked, "");
+	put(FRONT "/state", "6");
+	settle();
+	assert_string_equal(one.asked, "d");
+	assert_string_equal(value_of(TWIN "/state"), "6");
+	removed(FRONT);
+	removed(TWIN);
+	settle();
+	assert_null(find(TWIN "/state"));
+	assert_int_equal(n_watches, 3);
+}
+
+static void
 test_a_disk_that_the_script_failed_for_is_closed(void **state)
 {
 	xl_creates();
@@ -705,6 +778,8 @@ main(void)
 		TEST(test_xl_destroy_is_answered_and_nothing_stays),
 		TEST(test_a_guest_that_crashed_is_cleared_away_where_nobody_else_does),
 		TEST(test_the_toolstack_is_not_answered_for_others),
+		TEST(test_a_new_device_is_blkbacks_to_answer_for),
+		TEST(test_a_guest_that_runs_is_served_where_it_looks),
 		TEST(test_a_disk_that_the_script_failed_for_is_closed),
 		TEST(test_a_tapdisk_that_hangs_holds_up_nobody_else),
 		TEST(test_another_tapback_takes_over),

@@ -55,6 +55,15 @@ wait $!
 is "$(cat "$blkback/unbind")" vbd-7-51712 "waits for it"
 ok "remove" hotplug remove 51712
 
+xen_has tapback
+echo -b---- >"$XEN/state"
+new_device 51712 xvda "aio:$T/disk"
+ok "add, to a guest that runs, without blkback" hotplug add 51712
+ok "tells tapback at backend/vbd" tapdisk_at $vbd/physical-device-path
+is "$(disk_args) $(xs $frontend/backend)" "aio:$T/disk /local/domain/0/$vbd" "and leaves the guest there"
+ok "remove" hotplug remove 51712
+is "$(left)" "" "leaves nothing"
+
 # --- by nbd ---------------------------------------------------------------------------------------
 
 xen_has blkback tapback nbd
@@ -111,10 +120,6 @@ xen_has blkback tapback
 echo r----- >"$XEN/state"
 new_device 51712 xvda "aio:$T/disk"
 fails "a guest that runs, and no nbd" "the guest runs, so that xen-blkback must serve it, and the kernel has no nbd"
-xen_has tapback
-echo -b---- >"$XEN/state"
-new_device 51712 xvda "aio:$T/disk"
-fails "a guest that runs, and no blkback" "the guest runs, so that xen-blkback must serve it, and xen-blkback is not loaded"
 new_device 51712 xvda "aio:$T/none"
 fails "no such image" "aio:$T/none cannot be opened: .*No such file"
 new_device 51712 xvda "aio:none"

@@ -84,7 +84,7 @@ tapdisk_at() { # PATH
 left() { # tapdisks, minors, and what the scripts have put in xenstore
 	tap-ctl list
 	find "$BLKTAP_RUN_DIR" -name 'tapdisk-*'
-	(cd "$XEN/store/local/domain/0/backend" 2>/dev/null && find . -path '*vbd3*' -o -name tapdisk -o -name nbd)
+	(cd "$XEN/store/local/domain/0/backend" 2>/dev/null && find . -path '*vbd3*' -o -name tapdisk -o -name nbd -o -name physical-device-path)
 	ls "$SYSFS"/block/*/pid 2>/dev/null
 	true
 }

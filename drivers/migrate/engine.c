@@ -856,7 +856,9 @@ alone_unflushed(const struct engine *e, enum side side)
 /*
  * The sides that may be the only one to hold an acknowledged write. What both
  * took needs one of them; the source is asked, for it is what a reader who
- * knows of no migration would open; and what the journal's intents trust.
+ * knows of no migration would open. With a journal it is asked in any case, for what
+ * has been copied is the source's there until both are stable; and so is the side
+ * that the intents trust.
  */
 static side_mask
 flush_needed(const struct engine *e)
@@ -867,12 +869,12 @@ flush_needed(const struct engine *e)
 	if (journalled(e)) {
 		for (enum side s = SRC; s < SIDES; s++)
 			if (e->both_seq > e->side[s].flushed_seq &&
-			    journal_trusts(e->journal, s))
+			    (s == SRC || journal_trusts(e->journal, s)))
 				needed |= side_bit(s);
-	}
-	if (e->both_seq > e->side[SRC].flushed_seq && e->both_seq > e->side[DST].flushed_seq &&
-	    !needed)
+	} else if (e->both_seq > e->side[SRC].flushed_seq &&
+		   e->both_seq > e->side[DST].flushed_seq && !needed) {
 		needed = SRC_BIT;
+	}
 	return needed;
 }
 
@@ -1535,7 +1537,7 @@ engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, bool valid)
 	if (valid) {
 		validity_set(e->map, sector, count, BOTH);
 		if (journalled(e))
-			journal_change(e->journal, CHANGE_SET, sector, count, BOTH);
+			journal_copied(e->journal, sector, count);
 		e->copied += count * SECTOR_BYTES;
 		e->sync_due |= e->copied >= SYNC_COPIED_BYTES;
 	}

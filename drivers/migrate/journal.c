@@ -47,6 +47,7 @@ struct said {
 	uint8_t file[STORE_FILES]; /* what each file says of it, as said_of() had it */
 	uint8_t batch;		   /* ... and will, after the batch */
 	side_mask lost;		   /* sides of which it is not to be said any more */
+	bool copied;		   /* one of the sides was valid before */
 };
 
 /* One of the two files: what is there, and stable. */
@@ -176,6 +177,13 @@ is_live_only(const struct journal_change *c)
 	return c->kind == CHANGE_AHEAD || c->kind == CHANGE_SETTLED;
 }
 
+/* Where a live change of the map's has made the range valid, and it is so still. */
+static side_mask
+claims_of(const struct journal *j, uint64_t position)
+{
+	return change_at(j, position)->sides & (side_mask)~said_at(j, position)->lost;
+}
+
 /*
  * What the file may say of a live change: on which sides the range is valid, and
  * stable. What takes validity away may be said at any time.
@@ -193,8 +201,9 @@ said_of(const struct journal *j, uint64_t position)
 		return BOTH;
 	for (enum side s = SRC; s < SIDES; s++)
 		if (said->wrote[s] <= j->flushed[s])
-			sides |= c->sides & side_bit(s);
-	return sides & (side_mask)~said->lost;
+			sides |= claims_of(j, position) & side_bit(s);
+	/* Of one side alone the file would say less than it does. */
+	return said->copied && sides != claims_of(j, position) ? NO_SIDE : sides;
 }
 
 static bool
@@ -202,8 +211,7 @@ is_unflushed(const struct journal *j, uint64_t position)
 {
 	const struct journal_change *c = change_at(j, position);
 
-	return c->kind == CHANGE_SET &&
-	       (c->sides & (side_mask)~said_at(j, position)->lost) != said_of(j, position);
+	return c->kind == CHANGE_SET && claims_of(j, position) != said_of(j, position);
 }
 
 /* From now on the file may say all of it. */
@@ -324,6 +332,13 @@ take_back_all(struct journal *j, enum side side)
 		    said_at(j, i)->wrote[side] > j->marks->stable[side] &&
 		    !take_back(j, i, side_bit(side)))
 			return;
+}
+
+void
+journal_copied(struct journal *j, uint64_t sector, uint64_t count)
+{
+	journal_change(j, CHANGE_SET, sector, count, BOTH);
+	said_at(j, j->live->head - 1)->copied = true;
 }
 
 void

@@ -130,6 +130,9 @@ void journal_unreserve(struct journal *j, unsigned changes);
 void journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector,
 		    uint64_t count, side_mask sides);
 
+/* ... by a copy: the range is valid on both, as it was on one before. */
+void journal_copied(struct journal *j, uint64_t sector, uint64_t count);
+
 /*
  * The guest is told that a mirrored write is done, and only sides have it. Until that
  * ends, once its outcome is a change, the file does not let go of the live change.

@@ -300,8 +300,10 @@ run_many(unsigned jobs, uint64_t first, uint64_t count, bool quick)
 		done += workers[i].done;
 	printf("# %" PRIu64 " seeds in %.1f s, %.0f a second\n", done, seconds,
 	       (double)done / seconds);
+	if (failed == UINT64_MAX && done < count)
+		puts("# stopped before all were run");
 	if (failed == UINT64_MAX)
-		return 0;
+		return done < count;
 	if (!quick)
 		report(failed);
 	return 1;

@@ -629,6 +629,31 @@ test_an_opening_that_is_killed_early_leaves_word_of_a_failed_flush(void **state)
 	stop(&r);
 }
 
+/* The other one has the new data or the old, but nothing older. */
+static void
+test_a_side_that_failed_a_flush_is_not_believed_to_have_half_a_mirrored_write(void **state)
+{
+	struct running r;
+	struct journal_contents c;
+	struct validity *map;
+	struct journal_ahead ahead;
+
+	start(&r);
+	change(&r, 0, 100, BOTH);
+	flush(&r);
+	journal_ahead(r.journal, &ahead, 10, 1, SRC_BIT);
+	assert_int_equal(read_back(&r, r.live, &c, &map), 0);
+	assert_int_equal(validity_count(map, SRC_BIT), SECTORS - 99);
+	validity_destroy(map);
+	validity_distrust(r.map, SRC);
+	journal_flush_failed(r.journal, SRC, true);
+	assert_int_equal(read_back(&r, r.live, &c, &map), 0);
+	assert_int_equal(validity_count(map, DST_BIT), 100);
+	validity_destroy(map);
+	journal_ahead_ends(&ahead);
+	stop(&r);
+}
+
 static void
 test_what_the_guest_is_to_be_told_survives_a_kill(void **state)
 {
@@ -675,6 +700,8 @@ main(void)
 			test_a_disk_that_is_never_flushed_does_not_fill_the_live_changes),
 		cmocka_unit_test(
 			test_an_opening_that_is_killed_early_leaves_word_of_a_failed_flush),
+		cmocka_unit_test(
+			test_a_side_that_failed_a_flush_is_not_believed_to_have_half_a_mirrored_write),
 		cmocka_unit_test(test_what_the_guest_is_to_be_told_survives_a_kill),
 	};
 

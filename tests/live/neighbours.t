@@ -14,10 +14,11 @@ fresh_disk $size
 truncate -s $size other-dst dst
 
 ok "the first starts" tap migrate start -p "${first[0]}" -m "${first[1]}" \
-	--to "aio:$T/other-dst" --strategy slr --chunk 64K --rate 16 --complete auto
+	--to "aio:$T/other-dst" --strategy slr --chunk 64K --rate 16 --complete manual
 guest_start $size
 ok "the second starts" mig start --to "aio:$T/dst" --strategy lr --chunk 64K --rate 8 --complete manual
 is "$(tap migrate list --json | jq length)" 2 "both are listed"
+ok "the first is to complete by itself" tap migrate set -p "${first[0]}" -m "${first[1]}" --complete auto
 
 for victim in 1 2 3; do
 	fio --ioengine=nbd --uri="$uri" --rw=randread --bs=64k --iodepth=32 --size=$size --time_based --runtime=60 \

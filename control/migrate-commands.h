@@ -58,7 +58,7 @@ int migrate_cli_unmark(int argc, char **argv);
 	}
 #define CLI_DEPTH(depth)                                                                    \
 	{                                                                                   \
-		.name = "depth", .kind = CLI_NUMBER, .value = (depth), .min = 1, .max = 64, \
+		.name = "depth", .kind = CLI_NUMBER, .value = (depth), .min = 1, .max = 32, \
 		.argument = "N", .help = "copy so many chunks at once"                      \
 	}
 #define CLI_COMPLETE(complete)                                                              \

@@ -304,6 +304,7 @@ open_migration(struct migrate *m, const struct journal_contents *contents, struc
 				 ? MIGRATION_COPYING
 				 : MIGRATION_ROLLING_BACK,
 		.chunk = (uint32_t)(migrate_setting_int(m, "chunk") / SECTOR_BYTES),
+		.unit = COPIER_UNIT,
 		.threshold = (uint32_t)migrate_setting_int(m, "threshold"),
 		.depth = (unsigned)migrate_setting_int(m, "depth"),
 		.rate = (uint64_t)migrate_setting_int(m, "rate_mib_s") * MIB,

@@ -9,17 +9,37 @@
 #define HOLE_SECTORS	((uint64_t)(1u << 30) / SECTOR_BYTES)
 #define READ_ERRORS_MAX 64 /* unreadable in a row: not a bad sector, a bad disk */
 
-/* One closure being copied. */
+#define PIECES 16 /* writes of one window */
+
+struct copy;
+
+/* What is lacking in one run of a window, and is being written. */
+struct piece {
+	struct copy *copy;
+	struct side_io sio;
+};
+
+/*
+ * One closure being copied, a window at a time: one read, and as many writes at once
+ * as there are runs that lack the side, or are zero.
+ */
 struct copy {
 	struct closure closure;
 	struct copier *copier;
-	struct side_io sio;
-	uint64_t pos;	       /* what lies before it in the closure is done */
-	uint32_t unit;	       /* sectors: the most that is read at once */
-	bool paced;	       /* the pacer knows of it */
-	bool first_visit;      /* ... of these chunks: what is valid there is skipped */
-	char *buf;	       /* of a chunk, once needed */
+	struct side_io sio; /* the window's read, or a question about holes */
+	uint64_t pos;	    /* what lies before it in the closure is done */
+	uint64_t until;	    /* the window's end */
+	uint32_t unit;	    /* sectors: the most that is read at once */
+	bool paced;	    /* the pacer knows of it */
+	bool first_visit;   /* ... of these chunks: what is valid there is skipped */
+	bool hole;	    /* no data is expected: it is longer than what is copied at once */
+	bool again;	    /* what was read is not to be believed */
+	unsigned writes;    /* pieces under way */
+	int err;	    /* of one of them */
+	char *buf;	    /* of a unit, once needed */
 	uint64_t flush_errors; /* of the side read, when it was */
+	struct piece piece[PIECES];
+	unsigned pieces;
 };
 
 static void copy_step(struct copy *copy);
@@ -69,76 +89,160 @@ copy_fail(struct copy *copy, int err)
 	copy_end(copy);
 }
 
-/* The sectors under way are valid on both sides. */
+/* The window is done, or as much of it as could be. */
 static void
-copy_made_valid(struct copy *copy)
+copy_window_done(struct copy *copy)
 {
-	struct copier *c = copy->copier;
+	int err = copy->err;
 
-	engine_copy_ends(c->engine, copy->sio.io.sector, copy->sio.io.count, true);
-	copy->pos = copy->sio.io.sector + copy->sio.io.count;
+	copy->err = 0;
+	copy->pieces = 0;
+	if (err == -EAGAIN) {
+		copy_end(copy);
+	} else if (err) {
+		copy_fail(copy, err);
+	} else {
+		copy->copier->failures = 0;
+		if (!copy->again)
+			copy->pos = copy->until;
+		copy_step(copy);
+	}
 }
 
 static void
-copy_written(struct side_io *sio, int err)
+piece_written(struct side_io *sio, int err)
 {
-	struct copy *copy = copy_of(sio);
+	struct copy *copy = list_entry(sio, struct piece, sio)->copy;
 	struct copier *c = copy->copier;
 	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
 
-	if (err || copy->closure.lost) {
-		engine_copy_ends(c->engine, sio->io.sector, sio->io.count, false);
-		copy_fail(copy, err ? err : -ETIMEDOUT);
-		return;
-	}
-	c->failures = 0;
-	if (c->engine->side[side_other(c->to)].flush_errors != copy->flush_errors) {
-		/* The side may have lost what was read from it: it is read again. */
-		engine_copy_ends(c->engine, sio->io.sector, sio->io.count, false);
-		copy_step(copy);
-		return;
-	}
-	if (sio->io.op == DISK_WRITE)
+	if (copy->closure.lost && !err)
+		err = -ETIMEDOUT;
+	if (err)
+		copy->err = err;
+	/* The side may have lost what was read from it: it is read again. */
+	else if (c->engine->side[side_other(c->to)].flush_errors != copy->flush_errors)
+		copy->again = true;
+	else if (sio->io.op == DISK_WRITE)
 		c->counters.copied += bytes;
 	else
 		c->counters.zero += bytes;
-	copy_made_valid(copy);
-	copy_step(copy);
+	engine_copy_ends(c->engine, sio->io.sector, sio->io.count, !err && !copy->again);
+	if (!--copy->writes)
+		copy_window_done(copy);
 }
 
-/* There is room for the outcome; else the copy ends here. */
+/*
+ * The destination was made for this migration, and what it lacks where the copier
+ * comes for the first time has never been written: it reads as zeroes already. Any
+ * error or switch ends that certainty.
+ */
 static bool
-copy_may_end(struct copy *copy)
+known_zero(const struct copy *copy)
 {
-	int err = engine_copy_begins(copy->copier->engine);
+	const struct copier *c = copy->copier;
 
-	if (err == -EAGAIN)
-		copy_end(copy);
-	else if (err)
-		copy_fail(copy, err);
-	return !err;
+	return c->pristine && copy->first_visit && !c->engine->side[DST].errors;
 }
 
-/* Writes the sectors under way: the data read, or zeroes that may stay holes. */
-static void
-copy_write(struct copy *copy, enum disk_op op)
+/*
+ * Writes what lacks the side: the data read, or zeroes that may stay holes. False if
+ * there is no room for the outcome.
+ */
+static bool
+piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 {
 	struct copier *c = copy->copier;
+	struct piece *p;
+	int err = engine_copy_begins(c->engine);
 
-	if (!copy_may_end(copy))
-		return;
-	copy->sio.io.op = op;
-	copy->sio.io.no_hole = false;
-	copy->sio.done = copy_written;
+	if (err) {
+		copy->err = err;
+		return false;
+	}
+	if (op == DISK_ZERO && known_zero(copy)) {
+		c->counters.zero += count * SECTOR_BYTES;
+		engine_copy_ends(c->engine, sector, count, true);
+		return true;
+	}
+	p = &copy->piece[copy->pieces++];
+	p->copy = copy;
+	p->sio.done = piece_written;
+	p->sio.io.op = op;
+	p->sio.io.no_hole = false;
+	p->sio.io.sector = sector;
+	p->sio.io.count = (uint32_t)count;
+	p->sio.io.buf = op == DISK_WRITE
+				? copy->buf + (sector - copy->sio.io.sector) * SECTOR_BYTES
+				: NULL;
 	copy->closure.writing = side_bit(c->to);
-	c->counters.written[c->to] += (uint64_t)copy->sio.io.count * SECTOR_BYTES;
-	engine_submit(c->engine, c->to, &copy->sio);
+	copy->writes++;
+	c->counters.written[c->to] += count * SECTOR_BYTES;
+	engine_submit(c->engine, c->to, &p->sio);
+	return true;
 }
 
+/* The first byte is zero, and each is what the one before it is. */
 static bool
 is_zero(const char *buf, size_t bytes)
 {
 	return !buf[0] && !memcmp(buf, buf + 1, bytes - 1);
+}
+
+/*
+ * Sectors that are worth a request of their own, 64 KiB of a unit of 1 MiB: so many
+ * zeroes are not written, and so many that do not lack the side are not read.
+ */
+static uint64_t
+grain(const struct copier *c)
+{
+	return c->unit / 16 > c->align ? c->unit / 16 : c->align;
+}
+
+/* How many of the sectors read, from that one on, are all zero, or all taken for data. */
+static uint64_t
+alike(const struct copy *copy, uint64_t sector, uint64_t count, bool *zero)
+{
+	uint64_t end = sector + count, at = sector, step = grain(copy->copier);
+
+	while (at < end) {
+		uint64_t next = (at / step + 1) * step;
+		bool z;
+
+		if (next > end)
+			next = end;
+		z = is_zero(copy->buf + (at - copy->sio.io.sector) * SECTOR_BYTES,
+			    (next - at) * SECTOR_BYTES);
+		if (at > sector && z != *zero)
+			break;
+		*zero = z;
+		at = next;
+	}
+	return at - sector;
+}
+
+/* Writes of the window what lacks the side; what more there is belongs to the next one. */
+static void
+copy_write(struct copy *copy)
+{
+	const struct validity *map = copy->copier->engine->map;
+	side_mask bit = side_bit(copy->copier->to);
+	uint64_t s = copy->sio.io.sector, run;
+
+	for (; s < copy->until; s += run) {
+		bool zero = false;
+
+		if (validity_get(map, s, copy->until - s, &run) & bit)
+			continue;
+		if (copy->pieces == PIECES)
+			break;
+		run = alike(copy, s, run, &zero);
+		if (!piece_write(copy, zero ? DISK_ZERO : DISK_WRITE, s, run))
+			break;
+	}
+	copy->until = s < copy->until ? s : copy->until;
+	if (!copy->writes)
+		copy_window_done(copy);
 }
 
 static void
@@ -177,11 +281,8 @@ copy_read_done(struct side_io *sio, int err)
 	}
 	if (!err) {
 		c->read_failures = 0;
-		copy->unit =
-			copy->unit * 2 < c->engine->chunk ? copy->unit * 2 : c->engine->chunk;
-		copy_write(copy, is_zero(copy->buf, (size_t)sio->io.count * SECTOR_BYTES)
-					 ? DISK_ZERO
-					 : DISK_WRITE);
+		copy->unit = copy->unit * 2 < c->unit ? copy->unit * 2 : c->unit;
+		copy_write(copy);
 		return;
 	}
 	c->error = err;
@@ -198,8 +299,33 @@ copy_read_done(struct side_io *sio, int err)
 		copy_step(copy);
 }
 
+/*
+ * Where the window that begins with that lacking sector ends: behind a lacking one.
+ * The gaps between them are read too, for one long read is quicker than many short ones.
+ */
+static uint64_t
+window_end(const struct copy *copy, uint64_t sector)
+{
+	const struct copier *c = copy->copier;
+	uint64_t limit = copy->closure.sector + copy->closure.count, until = sector, run;
+	unsigned runs = 0;
+
+	if (limit - sector > copy->unit)
+		limit = sector + copy->unit;
+	if (limit > c->data_until)
+		limit = c->data_until;
+	for (uint64_t s = sector; s < limit && s - until <= grain(c) && runs < PIECES;
+	     s += run) {
+		if (validity_get(c->engine->map, s, limit - s, &run) & side_bit(c->to))
+			continue;
+		until = s + run;
+		runs++;
+	}
+	return until;
+}
+
 static void
-copy_read(struct copy *copy, uint64_t sector, uint64_t count)
+copy_read(struct copy *copy, uint64_t sector)
 {
 	struct copier *c = copy->copier;
 
@@ -209,46 +335,14 @@ copy_read(struct copy *copy, uint64_t sector, uint64_t count)
 		copy_fail(copy, -ENOMEM);
 		return;
 	}
+	copy->until = window_end(copy, sector);
 	copy->sio.io.op = DISK_READ;
 	copy->sio.io.sector = sector;
-	copy->sio.io.count = (uint32_t)count;
+	copy->sio.io.count = (uint32_t)(copy->until - sector);
 	copy->sio.io.buf = copy->buf;
 	copy->sio.done = copy_read_done;
-	copy_charge(copy, count * SECTOR_BYTES);
+	copy_charge(copy, (uint64_t)copy->sio.io.count * SECTOR_BYTES);
 	engine_submit(c->engine, side_other(c->to), &copy->sio);
-}
-
-/*
- * The destination was made for this migration, and what it lacks where the copier
- * comes for the first time has never been written: it reads as zeroes already. Any
- * error or switch ends that certainty.
- */
-static bool
-known_zero(const struct copy *copy)
-{
-	const struct copier *c = copy->copier;
-
-	return c->pristine && copy->first_visit && !c->engine->side[DST].errors;
-}
-
-/* The sectors lacking at the start of [sector, + count) read as zeroes. */
-static void
-copy_zero(struct copy *copy, uint64_t sector, uint64_t count)
-{
-	struct copier *c = copy->copier;
-
-	copy->sio.io.sector = sector;
-	copy->sio.io.count = (uint32_t)count;
-	copy->sio.io.buf = NULL;
-	if (!known_zero(copy)) {
-		copy_write(copy, DISK_ZERO);
-		return;
-	}
-	if (!copy_may_end(copy))
-		return;
-	c->counters.zero += count * SECTOR_BYTES;
-	copy_made_valid(copy);
-	copy_step(copy);
 }
 
 /*
@@ -291,7 +385,7 @@ copy_status_done(struct side_io *sio, int err)
 	c->hole_until = until;
 	validity_get(c->engine->map, sector, end - sector, &run);
 	run = run < sio->io.count ? run : sio->io.count;
-	if (copy->closure.count > c->engine->chunk && sector + run < end) {
+	if (copy->hole && sector + run < end) {
 		uint64_t whole = (sector + run) / c->engine->chunk * c->engine->chunk;
 
 		if (whole <= sector) {
@@ -300,7 +394,10 @@ copy_status_done(struct side_io *sio, int err)
 		}
 		run = whole - sector;
 	}
-	copy_zero(copy, sector, run);
+	copy->until = sector + run;
+	piece_write(copy, DISK_ZERO, sector, run);
+	if (!copy->writes)
+		copy_window_done(copy);
 }
 
 static void
@@ -325,25 +422,19 @@ copy_step(struct copy *copy)
 	struct copier *c = copy->copier;
 	uint64_t end = copy->closure.sector + copy->closure.count;
 	uint64_t sector = validity_next_lacking(c->engine->map, copy->pos, c->to);
-	uint64_t run;
 
 	if (sector >= end || !engine_lets_copy(c->engine)) {
 		copy_end(copy);
 		return;
 	}
 	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
-	if (sector >= c->data_until) {
+	copy->again = false;
+	if (sector >= c->data_until)
 		copy_status(copy, sector);
-		return;
-	}
-	if (copy->closure.count > c->engine->chunk) {
+	else if (copy->hole)
 		copy_leave_hole(copy, sector);
-		return;
-	}
-	validity_get(c->engine->map, sector, end - sector, &run);
-	if (run > c->data_until - sector)
-		run = c->data_until - sector;
-	copy_read(copy, sector, run < copy->unit ? run : copy->unit);
+	else
+		copy_read(copy, sector);
 }
 
 /* The sectors of [sector, + count) that the side has already. */
@@ -435,22 +526,25 @@ static void
 copy_start(struct copier *c, struct copy *copy, uint64_t sector)
 {
 	struct engine *e = c->engine;
-	uint64_t left = validity_sectors(e->map) - sector;
-	uint64_t count = e->chunk;
+	uint64_t count = c->unit > e->chunk ? c->unit : e->chunk;
+	const struct closure *closed;
 
 	/* Whole holes are closed at once: that costs the guest no data's copy. */
-	if (c->hole_until > sector + count)
+	if (c->hole_until > sector + count) {
+		copy->hole = true;
 		count = (c->hole_until - sector) / e->chunk * e->chunk;
-	if (count > HOLE_SECTORS)
-		count = HOLE_SECTORS;
-	for (uint64_t s = sector + e->chunk; s < sector + count; s += e->chunk)
-		if (engine_closure_at(e, s))
-			count = s - sector;
+		count = count < HOLE_SECTORS ? count : HOLE_SECTORS;
+	}
+	if (count > validity_sectors(e->map) - sector)
+		count = validity_sectors(e->map) - sector;
+	list_for_each_entry(closed, &e->closures, link)
+		if (closed->sector > sector && closed->sector - sector < count)
+			count = closed->sector - sector;
 	copy->copier = c;
-	copy->unit = e->chunk;
+	copy->unit = c->unit;
 	copy->pos = sector;
 	copy->closure.sector = sector;
-	copy->closure.count = count < left ? count : left;
+	copy->closure.count = count;
 	copy->closure.closed = copy_closed;
 	count_skipped(c, sector);
 	c->cursor = sector + copy->closure.count;
@@ -526,6 +620,7 @@ copier_init(struct copier *c, const struct copier_config *config)
 		.engine = e,
 		.to = DST,
 		.depth = config->depth,
+		.unit = config->unit,
 		.align = config->align,
 		.pristine = config->pristine,
 		.counters = config->counters,
@@ -534,7 +629,7 @@ copier_init(struct copier *c, const struct copier_config *config)
 	};
 	pacer_set(&c->pacer, config->rate, e->now_ns(e->ctx));
 	pool_init(&c->copies, sizeof(struct copy));
-	slots_init(&c->slots, (size_t)e->chunk * SECTOR_BYTES);
+	slots_init(&c->slots, (size_t)config->unit * SECTOR_BYTES);
 }
 
 void

@@ -3,10 +3,14 @@
  * copier.h - makes one side valid everywhere, chunk after chunk
  *
  * The copier visits what its side lacks in the order of the disk, then goes
- * round again for what the guest has invalidated since. For each chunk it
- * closes the chunk to the guest's writes, waits until those in flight there are
- * done, and only then reads the map to see what is lacking: what the guest has
- * written on the side meanwhile is skipped (the claims' recorded blocks).
+ * round again for what the guest has invalidated since. It closes a unit, at least
+ * a chunk, to the guest's writes, waits until those in flight there are done, and
+ * only then reads the map to see what is lacking: what the guest has written on
+ * the side meanwhile is skipped (the claims' recorded blocks).
+ *
+ * A unit is copied by one read and as many writes at once as there are runs that
+ * lack the side or are zero; where there are too many, window after window. What
+ * lies between two runs is read too if it is short, but never written.
  *
  * A rollback is the same copier with the sides exchanged.
  *
@@ -15,7 +19,7 @@
  * COPIER_TRIES times in a row, before the copier stops. The guest goes on in
  * either case.
  *
- * Memory: depth buffers of one chunk (slots.h).
+ * Memory: depth buffers of one unit, at most 32 MiB in tapdisk (slots.h).
  */
 #ifndef MIGRATE_COPIER_H
 #define MIGRATE_COPIER_H
@@ -27,7 +31,8 @@
 #define COPIER_TRIES	 5
 #define COPIER_RETRY_NS	 1000000000ull
 #define COPIER_BAD_RUNS	 256
-#define COPIER_MAX_DEPTH SLOTS_MAX
+#define COPIER_MAX_DEPTH 32u
+#define COPIER_UNIT	 2048u /* sectors, 1 MiB: what disks like best */
 
 /* Why the copier does not go on by itself. */
 enum copier_stop {
@@ -56,6 +61,7 @@ struct copier {
 	struct engine *engine;
 	enum side to;
 	unsigned depth;
+	uint32_t unit;	/* sectors: the most that is read at once */
 	uint32_t align; /* sectors: the least that the disks read or write */
 	bool pristine;	/* the destination was created for us and never written */
 	struct pacer pacer;
@@ -79,12 +85,13 @@ struct copier {
 	unsigned active;  /* chunks being copied */
 	unsigned unpaced; /* of these, those that the pacer has not charged yet */
 	struct pool copies;
-	struct slots slots; /* a chunk's data each */
+	struct slots slots; /* a unit's data each */
 };
 
 struct copier_config {
 	struct engine *engine;
 	unsigned depth;
+	uint32_t unit; /* sectors, a power of two, at least align */
 	uint32_t align;
 	bool pristine;
 	uint64_t rate; /* bytes a second, 0: no limit */

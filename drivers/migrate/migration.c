@@ -628,6 +628,7 @@ migration_init(struct migration *m, const struct migration_config *config)
 	copier_init(&m->copier, &(struct copier_config){
 					.engine = &m->engine,
 					.depth = config->depth,
+					.unit = config->unit,
 					.align = config->align,
 					.pristine = config->pristine,
 					.rate = config->rate,

@@ -53,6 +53,7 @@ struct migration_config {
 	enum strategy strategy;
 	enum migration_state state; /* copying, or rolling-back to resume that */
 	uint32_t chunk;	    /* sectors, a power of two, 128 (64 KiB) .. 32768 (16 MiB) */
+	uint32_t unit;	    /* sectors, a power of two: the most that is copied at once */
 	uint32_t threshold; /* pending mirrored writes */
 	unsigned depth;	    /* chunks copied at once, 1 .. COPIER_MAX_DEPTH */
 	uint64_t rate;	    /* bytes a second; 0: no limit */

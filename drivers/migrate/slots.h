@@ -2,7 +2,7 @@
 /*
  * slots.h - the copier's buffers: a few large ones, in huge pages
  *
- * A chunk in 4 KiB pages is hundreds of segments to the disk, more than many
+ * A unit in 4 KiB pages is hundreds of segments to the disk, more than many
  * take in one request; in a huge page it is one. That was measured to more than
  * double the speed of the copy.
  *

@@ -170,6 +170,7 @@ world_begin(const struct scenario *scenario, enum strategy strategy)
 		.strategy = strategy,
 		.state = MIGRATION_COPYING,
 		.chunk = CHUNK,
+		.unit = CHUNK,
 		.threshold = scenario->threshold,
 		.depth = 1,
 		.align = 1,

@@ -7,7 +7,7 @@
 #include "sim.h"
 
 static struct pool ops;
-/* What was read into buffers that are not the guest's, and was not yet written. */
+/* What was read last into buffers that are not the guest's. */
 static struct copier_read {
 	const void *buf;
 	uint64_t sector;
@@ -66,7 +66,7 @@ range_overlaps(const struct disk_io *io, uint64_t sector, uint64_t count)
 
 /* --- whose it is ------------------------------------------------------------- */
 
-/* The copier has read into buf, and has not written from there since. */
+/* The copier has read into buf. */
 static struct copier_read *
 copier_read_at(const void *buf)
 {
@@ -79,12 +79,16 @@ copier_read_at(const void *buf)
 static bool
 is_copiers_write(const struct disk_io *io)
 {
-	struct copier_read *r = copier_read_at(io->buf);
+	for (unsigned i = 0; i < COPIER_MAX_DEPTH; i++) {
+		const struct copier_read *r = &copier_reads[i];
+		uint64_t offset = (uint64_t)((const char *)io->buf - (const char *)r->buf);
 
-	if (!r || r->sector != io->sector || r->count != io->count)
-		return false;
-	r->buf = NULL;
-	return true;
+		if (r->buf && io->sector >= r->sector &&
+		    io->sector + io->count <= r->sector + r->count &&
+		    offset == (io->sector - r->sector) * SECTOR_BYTES)
+			return true;
+	}
+	return false;
 }
 
 /*

@@ -117,6 +117,7 @@ struct plan {
 	enum migration_state state; /* copying, or rolling-back: resumed from a map */
 	bool resumed;
 	uint32_t chunk;
+	uint32_t unit; /* sectors that the copier reads at once, at most */
 	uint32_t sectors;
 	uint32_t align;
 	uint32_t threshold;
@@ -159,6 +160,13 @@ bool plan_stalls(const struct plan *p);
 bool plan_fills_up(const struct plan *p);
 bool plan_crashes(const struct plan *p);
 bool plan_has(const struct plan *p, enum command command);
+
+/* The most that the copier closes at once, but for holes. */
+static inline uint32_t
+plan_closure(const struct plan *p)
+{
+	return p->unit > p->chunk ? p->unit : p->chunk;
+}
 
 void plan_print(const struct plan *p);
 const char *command_name(enum command command);

@@ -124,8 +124,9 @@ check_guest_read(const struct op *op)
 	for (enum side s = SRC; s < SIDES && claim()->reads_wait; s++)
 		list_for_each_entry(other, &world.disk[s].inflight, link)
 			if (other->who == WHO_COPIER && other->io->op != DISK_STATUS &&
-			    other->io->sector / world.plan.chunk ==
-				    io->sector / world.plan.chunk)
+			    io->sector < chunk_end(other->io->sector + other->io->count - 1) &&
+			    io->sector >=
+				    other->io->sector / world.plan.chunk * world.plan.chunk)
 				world_fail(
 					"%s: a read of a chunk that is being copied does not "
 					"wait",
@@ -185,7 +186,7 @@ check_rate(const struct op *op)
 
 	if (promise.rate_depth < world.m.copier.depth)
 		promise.rate_depth = world.m.copier.depth;
-	allowed += (double)promise.rate_depth * world.plan.chunk * SECTOR_BYTES;
+	allowed += (double)promise.rate_depth * plan_closure(&world.plan) * SECTOR_BYTES;
 	if (promise.rate && plan_faultless(&world.plan) &&
 	    promise.rate_bytes > (uint64_t)allowed)
 		world_fail("the copier has read %" PRIu64 " bytes where %.0f are allowed",

@@ -179,12 +179,28 @@ part_submitted(const struct op *op)
 		part_remove(p);
 }
 
+/* Within one copy the sectors are asked for in their order. */
+static void
+count_copies(const struct op *op)
+{
+	uint64_t chunk = op->io->sector / world.plan.chunk;
+	uint64_t end = op->io->sector + op->io->count;
+
+	for (; chunk * world.plan.chunk < end; chunk++) {
+		wait.copies[chunk] +=
+			op->io->sector < wait.copied_to[chunk] || !wait.copied_to[chunk];
+		wait.copied_to[chunk] = end;
+	}
+}
+
 void
 wait_submit(const struct op *op)
 {
 	const struct closure *c = engine_closure_at(&world.m.engine, op->io->sector);
 	uint64_t end = op->io->sector + op->io->count;
 
+	if (is_copiers_write(op))
+		count_copies(op);
 	if (op->who != WHO_GUEST)
 		return;
 	if (is_guests_write(op) && c && !c->lost)
@@ -259,23 +275,11 @@ check_part(struct part *p)
 
 /* --- the copier ----------------------------------------------------------------- */
 
-/* Within one copy the sectors come in their order. */
 void
 wait_done(const struct op *op)
 {
-	uint64_t chunk = op->io->sector / world.plan.chunk;
-	uint64_t end = op->io->sector + op->io->count;
-
-	if (op->who != WHO_COPIER)
-		return;
-	wait.writes = 0;
-	if (!is_write(op->io->op) || op->err)
-		return;
-	for (; chunk * world.plan.chunk < end; chunk++) {
-		wait.copies[chunk] +=
-			op->io->sector < wait.copied_to[chunk] || !wait.copied_to[chunk];
-		wait.copied_to[chunk] = end;
-	}
+	if (op->who == WHO_COPIER)
+		wait.writes = 0;
 }
 
 /* It has something to do, and neither the operator nor a disk keeps it from that. */
@@ -329,7 +333,7 @@ window(const struct plan *p)
 
 	for (enum side s = SRC; s < SIDES; s++) {
 		const struct plan_disk *d = &p->disk[s];
-		uint64_t ahead = p->queue * ENDLESS_COUNT + p->depth * p->chunk;
+		uint64_t ahead = p->queue * ENDLESS_COUNT + p->depth * plan_closure(p);
 		uint64_t ns = d->latency_ns + d->spread_ns + ahead * d->sector_ns;
 
 		longest = ns > longest ? ns : longest;

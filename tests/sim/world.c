@@ -272,6 +272,7 @@ plan_config(void)
 		.strategy = p->strategy,
 		.state = p->state,
 		.chunk = p->chunk,
+		.unit = p->unit,
 		.threshold = p->threshold,
 		.depth = p->depth,
 		.rate = world.healed ? 0 : p->rate,

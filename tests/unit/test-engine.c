@@ -125,10 +125,10 @@ test_a_the_copier_skips_recorded_blocks(void **state)
 
 	check_written_to(w, DST, 9, 3, 7);
 	migration_resume(&w->m);
-	answer(w, SRC, DISK_READ, 0, 9, 0);
-	answer(w, DST, DISK_WRITE, 0, 9, 0);
-	answer(w, SRC, DISK_READ, 12, CHUNK - 12, 0);
+	/* One read is cheaper than two, but what is written is exactly what is lacking. */
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
 	answer(w, DST, DISK_WRITE, 12, CHUNK - 12, 0);
+	answer(w, DST, DISK_WRITE, 0, 9, 0);
 	assert_int_equal(outstanding_all(w), 0);
 	check_disk(w, DST, 9, 3, 7);
 	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
@@ -488,9 +488,8 @@ test_a_copy_waits_for_writes_in_flight_and_only_then_reads_the_map(void **state)
 	late = guest_write(w, 32, 8, 8); /* behind the copier: it must not starve */
 	assert_int_equal(outstanding(w, DST), 1);
 	answer(w, DST, DISK_WRITE, 8, 8, 0);
-	answer(w, SRC, DISK_READ, 0, 8, 0);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
 	answer(w, DST, DISK_WRITE, 0, 8, 0);
-	answer(w, SRC, DISK_READ, 16, CHUNK - 16, 0);
 	answer(w, DST, DISK_WRITE, 16, CHUNK - 16, 0);
 	assert_false(late->done);
 	answer(w, DST, DISK_WRITE, 32, 8, 0);

@@ -118,6 +118,7 @@ world_begin(const struct world_config *config)
 		.strategy = config->strategy,
 		.state = MIGRATION_COPYING,
 		.chunk = chunk,
+		.unit = chunk,
 		.threshold = config->threshold ? config->threshold : 32,
 		.depth = config->depth ? config->depth : 1,
 		.rate = config->rate,

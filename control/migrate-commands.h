@@ -59,7 +59,18 @@ int migrate_cli_unmark(int argc, char **argv);
 #define CLI_DEPTH(depth)                                                                    \
 	{                                                                                   \
 		.name = "depth", .kind = CLI_NUMBER, .value = (depth), .min = 1, .max = 32, \
-		.argument = "N", .help = "copy so many chunks at once"                      \
+		.argument = "N", .help = "copy so many pieces at once"                      \
+	}
+#define CLI_PRIORITY(priority)                                                        \
+	{                                                                             \
+		.name = "priority", .kind = CLI_STRING, .value = (priority),          \
+		.argument = "WHOSE", .help = "guest, balanced or copy: who gives way" \
+	}
+#define CLI_GUEST_LATENCY(percent)                                                             \
+	{                                                                                      \
+		.name = "guest-latency", .kind = CLI_NUMBER, .value = (percent), .max = 10000, \
+		.argument = "PCT",                                                             \
+		.help = "the copy may make the guest's requests so much slower; 0: any"        \
 	}
 #define CLI_COMPLETE(complete)                                                              \
 	{                                                                                   \

@@ -136,6 +136,14 @@ print_journal(const json_t *journal)
 	       bytes_of(journal, NULL, "bytes", bytes), number_of(journal, "intents"));
 }
 
+static void
+print_guest(const json_t *us)
+{
+	if (json_is_number(json_object_get(us, "alone")))
+		printf("  guest        %.0f us a request, %.0f without the copy\n",
+		       number_of(us, "copying"), number_of(us, "alone"));
+}
+
 void
 migrate_print(const json_t *status)
 {
@@ -157,7 +165,12 @@ migrate_print(const json_t *status)
 	printf("  rate         %.0f MiB/s", number_of(status, "rate_mib_s"));
 	if (number_of(status, "rate_limit_mib_s") > 0)
 		printf(", limited to %.0f", number_of(status, "rate_limit_mib_s"));
-	printf("\n  bytes        %s valid, %s copied, %s skipped, %s zero\n",
+	if (number_of(status, "guest_latency_pct") > 0)
+		printf(", the guest's latency at most %.0f %% more",
+		       number_of(status, "guest_latency_pct"));
+	printf("\n");
+	print_guest(json_object_get(status, "guest_latency_us"));
+	printf("  bytes        %s valid, %s copied, %s skipped, %s zero\n",
 	       bytes_of(status, "bytes", "valid", a), bytes_of(status, "bytes", "copied", b),
 	       bytes_of(status, "bytes", "skipped", c), bytes_of(status, "bytes", "zero", d));
 	print_traffic(status, "source");

@@ -99,14 +99,16 @@ migrate_cli_cancel(int argc, char **argv)
 int
 migrate_cli_set(int argc, char **argv)
 {
-	int pid = -1, minor = -1, threshold = -1, rate = -1, depth = -1;
-	const char *strategy = NULL, *complete = NULL, *journal_after = NULL;
+	int pid = -1, minor = -1, threshold = -1, rate = -1, depth = -1, latency = -1;
+	const char *strategy = NULL, *priority = NULL, *complete = NULL, *journal_after = NULL;
 	const struct cli_option options[] = {
 		CLI_OF_PID(&pid),
 		CLI_MINOR(&minor),
 		CLI_STRATEGY(&strategy),
 		CLI_THRESHOLD(&threshold),
 		CLI_RATE(&rate),
+		CLI_PRIORITY(&priority),
+		CLI_GUEST_LATENCY(&latency),
 		CLI_DEPTH(&depth),
 		CLI_COMPLETE(&complete),
 		CLI_JOURNAL_AFTER(&journal_after),
@@ -117,6 +119,7 @@ migrate_cli_set(int argc, char **argv)
 		const int *value;
 	} numbers[] = { { "threshold", &threshold },
 			{ "rate_mib_s", &rate },
+			{ "guest_latency_pct", &latency },
 			{ "depth", &depth } };
 	json_t *request;
 	size_t i;
@@ -125,8 +128,11 @@ migrate_cli_set(int argc, char **argv)
 	err = cli_parse(argc, argv, options, "Changes settings of a migration under way.");
 	if (err)
 		return err;
-	request = json_pack("{s:s, s:s*, s:s*, s:s*}", "command", "set", "strategy", strategy,
-			    "complete", complete, "journal_after", journal_after);
+	if (priority && latency >= 0)
+		return tap_ctl_fail(-EINVAL, "--priority or --guest-latency, not both");
+	request = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*}", "command", "set", "strategy",
+			    strategy, "priority", priority, "complete", complete,
+			    "journal_after", journal_after);
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		if (*numbers[i].value >= 0)
 			json_object_set_new(request, numbers[i].key,

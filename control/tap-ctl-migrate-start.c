@@ -24,6 +24,7 @@
 #include "migrate-follow.h"
 #include "migrate-holder.h"
 #include "migrate-journal.h"
+#include "migrate/pacer.h"
 
 #define JOURNAL_SUFFIX ".migrate"
 #define PAUSE_SECONDS  60
@@ -41,7 +42,8 @@ static const struct {
 struct start {
 	int pid, minor;
 	const char *to, *strategy, *complete;
-	int threshold, rate, depth;
+	const char *priority;
+	int threshold, rate, depth, latency;
 	uint64_t chunk;
 	const char *journal_option, *journal_after;
 	unsigned int create, wait, watch;
@@ -54,6 +56,32 @@ struct start {
 	const char *journal;			      /* in params */
 	uint64_t sectors;
 };
+
+/* Either says what the copy may cost the guest, in percent of its latency. */
+static int
+check_priority(struct start *s)
+{
+	static const struct {
+		const char *name;
+		unsigned int percent;
+	} priorities[] = {
+		{ "balanced", PACER_BALANCED },
+		{ "guest", PACER_GUEST },
+		{ "copy", PACER_COPY },
+	};
+	size_t i = 0;
+
+	if (s->priority && s->latency >= 0)
+		return tap_ctl_fail(-EINVAL, "--priority or --guest-latency, not both");
+	while (s->priority && strcmp(priorities[i].name, s->priority))
+		if (++i == sizeof(priorities) / sizeof(priorities[0]))
+			return tap_ctl_fail(-EINVAL,
+					    "--priority is guest, balanced or copy, not \"%s\"",
+					    s->priority);
+	if (s->latency < 0)
+		s->latency = (int)priorities[i].percent;
+	return 0;
+}
 
 static int
 check_settings(struct start *s)
@@ -73,6 +101,8 @@ check_settings(struct start *s)
 				    s->complete);
 	if (s->chunk < CHUNK_MIN || s->chunk > CHUNK_MAX || s->chunk & (s->chunk - 1))
 		return tap_ctl_fail(-EINVAL, "--chunk is a power of two from 64K to 16M");
+	if (check_priority(s))
+		return -EINVAL;
 	if (strncmp(s->to, "aio:/", 5))
 		return tap_ctl_fail(-EINVAL, "--to wants aio: and an absolute path, not \"%s\"",
 				    s->to);
@@ -203,10 +233,11 @@ new_head(const struct start *s)
 static json_t *
 new_note(const struct start *s)
 {
-	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:b, s:s, s:s, s:n}", "state",
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:s, s:s, s:n}", "state",
 			 MIGRATE_STATE_NEW, "strategy", s->strategy, "threshold", s->threshold,
-			 "rate_mib_s", s->rate, "depth", s->depth, "paused", 0, "complete",
-			 s->complete, "journal_after", s->journal_after, "result");
+			 "rate_mib_s", s->rate, "guest_latency_pct", s->latency, "depth",
+			 s->depth, "paused", 0, "complete", s->complete, "journal_after",
+			 s->journal_after, "result");
 }
 
 static int
@@ -359,8 +390,9 @@ migrate_cli_start(int argc, char **argv)
 	struct start s = { .pid = -1,
 			   .strategy = "lr",
 			   .threshold = 32,
-			   .chunk = 1 << 20,
-			   .depth = 4,
+			   .chunk = 256 << 10,
+			   .depth = 8,
+			   .latency = -1,
 			   .journal_after = "keep" };
 	const struct cli_option options[] = {
 		CLI_OF_PID(&s.pid),
@@ -377,12 +409,14 @@ migrate_cli_start(int argc, char **argv)
 		  .help = "make the destination, a sparse file of the source's size" },
 		CLI_STRATEGY(&s.strategy),
 		CLI_THRESHOLD(&s.threshold),
+		CLI_PRIORITY(&s.priority),
+		CLI_GUEST_LATENCY(&s.latency),
 		CLI_RATE(&s.rate),
 		{ .name = "chunk",
 		  .kind = CLI_BYTES,
 		  .value = &s.chunk,
 		  .argument = "SIZE",
-		  .help = "copy in pieces of this size, 64K to 16M; 1M unless given" },
+		  .help = "what becomes copied at once, 64K to 16M; 256K unless given" },
 		CLI_DEPTH(&s.depth),
 		{ .name = "journal",
 		  .kind = CLI_STRING,

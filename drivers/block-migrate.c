@@ -308,6 +308,7 @@ open_migration(struct migrate *m, const struct journal_contents *contents, struc
 		.threshold = (uint32_t)migrate_setting_int(m, "threshold"),
 		.depth = (unsigned)migrate_setting_int(m, "depth"),
 		.rate = (uint64_t)migrate_setting_int(m, "rate_mib_s") * MIB,
+		.guest_latency = (uint32_t)migrate_setting_int(m, "guest_latency_pct"),
 		.align = (uint32_t)(m->disk[SRC].image->info.sector_size / SECTOR_BYTES),
 		.auto_complete = !strcmp(migrate_setting(m, "complete"), "auto"),
 		.stable = !contents->live,

@@ -52,6 +52,31 @@ number_or_null(int64_t n)
 	return n < 0 ? json_null() : json_integer(n);
 }
 
+/* Of a latency that has not been measured nothing is known. */
+static json_t *
+us_or_null(uint64_t ns)
+{
+	return ns ? json_real((double)ns / 1000) : json_null();
+}
+
+static const struct {
+	const char *name;
+	uint32_t target;
+} priorities[] = {
+	{ "guest", PACER_GUEST },
+	{ "balanced", PACER_BALANCED },
+	{ "copy", PACER_COPY },
+};
+
+static const char *
+priority_of(uint32_t target)
+{
+	for (size_t i = 0; i < sizeof(priorities) / sizeof(*priorities); i++)
+		if (priorities[i].target == target)
+			return priorities[i].name;
+	return "";
+}
+
 static json_t *
 bytes_of(const struct migration_status *s)
 {
@@ -112,6 +137,12 @@ migrate_status(const struct migrate *m)
 			  (int)s.pending_writes, "delayed_writes", (int)s.held_writes,
 			  "delayed_writes_total", (json_int_t)s.delayed_writes, "threshold",
 			  (int)s.threshold, "depth", (int)s.depth));
+	json_object_update_new(status,
+			       json_pack("{s:s, s:I, s:{s:o, s:o}}", "priority",
+					 priority_of(s.guest_latency), "guest_latency_pct",
+					 (json_int_t)s.guest_latency, "guest_latency_us",
+					 "alone", us_or_null(s.guest_alone_ns), "copying",
+					 us_or_null(s.guest_now_ns)));
 	json_object_update_new(
 		status,
 		json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}", "rate_mib_s",
@@ -153,6 +184,7 @@ struct changes {
 	json_int_t threshold; /* or -1, as all below */
 	json_int_t rate_mib_s;
 	json_int_t depth;
+	json_int_t guest_latency_pct;
 	int auto_complete;
 	int remove_journal;
 };
@@ -182,6 +214,20 @@ parse_number(json_t *value, const char *key, json_int_t min, json_int_t max, jso
 }
 
 static json_t *
+parse_priority(json_t *value, json_int_t *target)
+{
+	const char *text = json_string_value(value);
+
+	for (size_t i = 0; text && i < sizeof(priorities) / sizeof(*priorities); i++)
+		if (!strcmp(text, priorities[i].name)) {
+			*target = priorities[i].target;
+			return NULL;
+		}
+	return migrate_control_error(
+		-EINVAL, "\"priority\" must be \"guest\", \"balanced\" or \"copy\"");
+}
+
+static json_t *
 parse_change(const char *key, json_t *value, struct changes *c)
 {
 	const char *text = json_string_value(value);
@@ -192,6 +238,10 @@ parse_change(const char *key, json_t *value, struct changes *c)
 		return parse_number(value, key, 0, 16384, &c->rate_mib_s);
 	if (!strcmp(key, "depth"))
 		return parse_number(value, key, 1, COPIER_MAX_DEPTH, &c->depth);
+	if (!strcmp(key, "guest_latency_pct"))
+		return parse_number(value, key, 0, PACER_TARGET_MAX, &c->guest_latency_pct);
+	if (!strcmp(key, "priority"))
+		return parse_priority(value, &c->guest_latency_pct);
 	if (!strcmp(key, "strategy")) {
 		c->strategy = text ? strategy_find(text) : -1;
 		return c->strategy >= 0
@@ -228,6 +278,8 @@ apply_changes(struct migrate *m, const struct changes *c)
 		migration_set_rate(g, (uint64_t)c->rate_mib_s * MIB);
 	if (c->depth >= 0)
 		migration_set_depth(g, (unsigned)c->depth);
+	if (c->guest_latency_pct >= 0)
+		migration_set_guest_latency(g, (uint32_t)c->guest_latency_pct);
 	if (c->auto_complete >= 0)
 		migration_set_auto(g, c->auto_complete);
 	if (c->remove_journal >= 0)
@@ -238,7 +290,7 @@ apply_changes(struct migrate *m, const struct changes *c)
 static json_t *
 command_set(struct migrate *m, json_t *request)
 {
-	struct changes c = { -1, -1, -1, -1, -1, -1 };
+	struct changes c = { -1, -1, -1, -1, -1, -1, -1 };
 	const char *key;
 	json_t *value;
 

@@ -113,10 +113,11 @@ note(const struct migrate *m)
 	const struct migration *g = &m->migration;
 	enum migration_state state = migration_recorded_state(g);
 
-	return json_pack("{s:s, s:s, s:i, s:I, s:i, s:b, s:s, s:s, s:o, s:o, s:o}", "state",
-			 migration_state_name(state), "strategy",
+	return json_pack("{s:s, s:s, s:i, s:I, s:i, s:i, s:b, s:s, s:s, s:o, s:o, s:o}",
+			 "state", migration_state_name(state), "strategy",
 			 strategy_row(g->strategy)->name, "threshold", (int)g->engine.threshold,
-			 "rate_mib_s", (json_int_t)(g->copier.pacer.rate / MIB), "depth",
+			 "rate_mib_s", (json_int_t)(g->copier.pacer.limit.rate / MIB),
+			 "guest_latency_pct", (int)g->copier.pacer.target, "depth",
 			 (int)g->copier.depth, "paused", (int)g->paused, "complete",
 			 g->auto_complete ? "auto" : "manual", "journal_after",
 			 m->remove ? "remove" : "keep", "live", live(m, state), "counters",
@@ -229,6 +230,8 @@ check_settings(const struct migrate *m)
 		err = check_setting(m, "rate_mib_s", 0, 16384);
 	if (!err)
 		err = check_setting(m, "depth", 1, COPIER_MAX_DEPTH);
+	if (!err && json_object_get(m->settings, "guest_latency_pct"))
+		err = check_setting(m, "guest_latency_pct", 0, PACER_TARGET_MAX);
 	return err;
 }
 

@@ -5,9 +5,14 @@
 
 #include "copier.h"
 
-/* At most this much of a hole is closed to the guest at once, and asked about. */
-#define HOLE_SECTORS	((uint64_t)(1u << 30) / SECTOR_BYTES)
-#define READ_ERRORS_MAX 64 /* unreadable in a row: not a bad sector, a bad disk */
+/*
+ * At most this much of a hole is closed to the guest at once, where it must be made on
+ * the side that is written, and asked about. Disks answer for all of what they are asked:
+ * twice as much is asked next where all of it was a hole.
+ */
+#define HOLE_SECTORS	 ((uint64_t)(1u << 30) / SECTOR_BYTES)
+#define HOLE_SECTORS_MAX ((uint64_t)1 << 29)
+#define READ_ERRORS_MAX	 64 /* unreadable in a row: not a bad sector, a bad disk */
 
 #define PIECES 16 /* writes of one window */
 
@@ -27,6 +32,7 @@ struct copy {
 	struct closure closure;
 	struct copier *copier;
 	struct side_io sio; /* the window's read, or a question about holes */
+	uint64_t read_ns;   /* when that was asked for */
 	uint64_t pos;	    /* what lies before it in the closure is done */
 	uint64_t until;	    /* the window's end */
 	uint32_t unit;	    /* sectors: the most that is read at once */
@@ -34,12 +40,11 @@ struct copy {
 	bool first_visit;   /* ... of these chunks: what is valid there is skipped */
 	bool hole;	    /* no data is expected: it is longer than what is copied at once */
 	bool again;	    /* what was read is not to be believed */
+	uint32_t asked;	    /* sectors of a question about holes */
 	unsigned writes;    /* pieces under way */
 	int err;	    /* of one of them */
 	char *buf;	    /* of a unit, once needed */
 	uint64_t flush_errors; /* of the side read, when it was */
-	struct piece piece[PIECES];
-	unsigned pieces;
 };
 
 static void copy_step(struct copy *copy);
@@ -48,6 +53,13 @@ static struct copy *
 copy_of(struct side_io *sio)
 {
 	return list_entry(sio, struct copy, sio);
+}
+
+/* Sectors that are to be read at once now. */
+static uint32_t
+unit_now(const struct copier *c)
+{
+	return pacer_unit(&c->pacer) / SECTOR_BYTES;
 }
 
 /* The pacer is charged what is read: how much a chunk lacks is known only then. */
@@ -70,6 +82,7 @@ copy_end(struct copy *copy)
 	if (copy->buf)
 		slots_put(&c->slots, copy->buf);
 	copy_charge(copy, 0);
+	pacer_copy_ends(&c->pacer, c->engine->now_ns(c->engine->ctx));
 	c->active--;
 	engine_open(c->engine, &copy->closure);
 	pool_put(&c->copies, copy);
@@ -96,7 +109,6 @@ copy_window_done(struct copy *copy)
 	int err = copy->err;
 
 	copy->err = 0;
-	copy->pieces = 0;
 	if (err == -EAGAIN) {
 		copy_end(copy);
 	} else if (err) {
@@ -112,7 +124,8 @@ copy_window_done(struct copy *copy)
 static void
 piece_written(struct side_io *sio, int err)
 {
-	struct copy *copy = list_entry(sio, struct piece, sio)->copy;
+	struct piece *p = list_entry(sio, struct piece, sio);
+	struct copy *copy = p->copy;
 	struct copier *c = copy->copier;
 	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
 
@@ -128,6 +141,7 @@ piece_written(struct side_io *sio, int err)
 	else
 		c->counters.zero += bytes;
 	engine_copy_ends(c->engine, sio->io.sector, sio->io.count, !err && !copy->again);
+	pool_put(&c->pieces, p);
 	if (!--copy->writes)
 		copy_window_done(copy);
 }
@@ -165,7 +179,12 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 		engine_copy_ends(c->engine, sector, count, true);
 		return true;
 	}
-	p = &copy->piece[copy->pieces++];
+	p = pool_get(&c->pieces);
+	if (!p) {
+		engine_copy_ends(c->engine, sector, count, false);
+		copy->err = -ENOMEM;
+		return false;
+	}
 	p->copy = copy;
 	p->sio.done = piece_written;
 	p->sio.io.op = op;
@@ -234,7 +253,7 @@ copy_write(struct copy *copy)
 
 		if (validity_get(map, s, copy->until - s, &run) & bit)
 			continue;
-		if (copy->pieces == PIECES)
+		if (copy->writes == PIECES)
 			break;
 		run = alike(copy, s, run, &zero);
 		if (!piece_write(copy, zero ? DISK_ZERO : DISK_WRITE, s, run))
@@ -281,7 +300,9 @@ copy_read_done(struct side_io *sio, int err)
 	}
 	if (!err) {
 		c->read_failures = 0;
-		copy->unit = copy->unit * 2 < c->unit ? copy->unit * 2 : c->unit;
+		copy->unit = copy->unit * 2 < unit_now(c) ? copy->unit * 2 : unit_now(c);
+		pacer_read(&c->pacer, (uint64_t)sio->io.count * SECTOR_BYTES,
+			   c->engine->now_ns(c->engine->ctx) - copy->read_ns);
 		copy_write(copy);
 		return;
 	}
@@ -341,6 +362,7 @@ copy_read(struct copy *copy, uint64_t sector)
 	copy->sio.io.count = (uint32_t)(copy->until - sector);
 	copy->sio.io.buf = copy->buf;
 	copy->sio.done = copy_read_done;
+	copy->read_ns = c->engine->now_ns(c->engine->ctx);
 	copy_charge(copy, (uint64_t)copy->sio.io.count * SECTOR_BYTES);
 	engine_submit(c->engine, side_other(c->to), &copy->sio);
 }
@@ -370,13 +392,18 @@ copy_status_done(struct side_io *sio, int err)
 	uint64_t end = copy->closure.sector + copy->closure.count;
 	uint64_t run;
 
+	c->asking--;
 	if (copy->closure.lost) {
 		copy_fail(copy, -ETIMEDOUT);
 		return;
 	}
+	c->ask = err || !sio->io.zero || sio->io.count < copy->asked ? HOLE_SECTORS
+		 : c->ask < HOLE_SECTORS_MAX			     ? c->ask * 2
+								     : c->ask;
 	if (err || !sio->io.zero) {
 		/* Data may be believed for as long as we like: it is at worst copied
 		 * for nothing. A disk that cannot say is data all over. */
+		c->data_from = err ? 0 : sector;
 		c->data_until = err ? UINT64_MAX : until;
 		copy_step(copy);
 		return;
@@ -409,7 +436,9 @@ copy_status(struct copy *copy, uint64_t sector)
 	copy->sio.io.op = DISK_STATUS;
 	copy->sio.io.zero = false;
 	copy->sio.io.sector = sector;
-	copy->sio.io.count = (uint32_t)(left < HOLE_SECTORS ? left : HOLE_SECTORS);
+	copy->sio.io.count = (uint32_t)(left < c->ask ? left : c->ask);
+	copy->asked = copy->sio.io.count;
+	c->asking++;
 	copy->sio.io.buf = NULL;
 	copy->sio.done = copy_status_done;
 	engine_submit(c->engine, side_other(c->to), &copy->sio);
@@ -429,7 +458,7 @@ copy_step(struct copy *copy)
 	}
 	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
 	copy->again = false;
-	if (sector >= c->data_until)
+	if (sector < c->data_from || sector >= c->data_until)
 		copy_status(copy, sector);
 	else if (copy->hole)
 		copy_leave_hole(copy, sector);
@@ -526,31 +555,34 @@ static void
 copy_start(struct copier *c, struct copy *copy, uint64_t sector)
 {
 	struct engine *e = c->engine;
-	uint64_t count = c->unit > e->chunk ? c->unit : e->chunk;
+	uint64_t count = unit_now(c) > e->chunk ? unit_now(c) : e->chunk;
 	const struct closure *closed;
 
+	copy->copier = c;
+	count_skipped(c, sector);
+	copy->first_visit = c->to == DST && sector == c->counters.counted_to;
 	/* Whole holes are closed at once: that costs the guest no data's copy. */
 	if (c->hole_until > sector + count) {
+		uint64_t most = known_zero(copy) ? HOLE_SECTORS_MAX : HOLE_SECTORS;
+
 		copy->hole = true;
 		count = (c->hole_until - sector) / e->chunk * e->chunk;
-		count = count < HOLE_SECTORS ? count : HOLE_SECTORS;
+		count = count < most ? count : most;
 	}
 	if (count > validity_sectors(e->map) - sector)
 		count = validity_sectors(e->map) - sector;
 	list_for_each_entry(closed, &e->closures, link)
 		if (closed->sector > sector && closed->sector - sector < count)
 			count = closed->sector - sector;
-	copy->copier = c;
-	copy->unit = c->unit;
+	copy->unit = unit_now(c);
 	copy->pos = sector;
 	copy->closure.sector = sector;
 	copy->closure.count = count;
 	copy->closure.closed = copy_closed;
-	count_skipped(c, sector);
 	c->cursor = sector + copy->closure.count;
-	copy->first_visit = c->to == DST && sector == c->counters.counted_to;
 	if (copy->first_visit)
 		c->counters.counted_to = c->cursor;
+	pacer_copy_begins(&c->pacer);
 	c->active++;
 	c->unpaced++;
 	engine_close(e, &copy->closure);
@@ -567,7 +599,8 @@ copier_pump(struct copier *c)
 	/* The guest may have written what could not be read. */
 	if (c->stop == COPIER_BAD_SECTORS)
 		c->stop = COPIER_GOES;
-	while (!c->stop && c->active < c->depth && !e->side[SRC].stalled &&
+	/* What a question about holes finds out concerns what comes next. */
+	while (!c->stop && c->active < c->depth && !c->asking && !e->side[SRC].stalled &&
 	       !e->side[DST].stalled && engine_lets_copy(e)) {
 		if (!next_chunk(c, &sector)) {
 			if (!c->active && validity_lacking(e->map, c->to))
@@ -575,7 +608,7 @@ copier_pump(struct copier *c)
 			return;
 		}
 		/* With a limit, the next starts when this one's cost is known. */
-		if (c->pacer.rate && c->unpaced)
+		if (pacer_counts(&c->pacer) && c->unpaced)
 			return;
 		now_ns = e->now_ns(e->ctx);
 		ready_ns = pacer_ready_ns(&c->pacer, now_ns);
@@ -625,10 +658,14 @@ copier_init(struct copier *c, const struct copier_config *config)
 		.pristine = config->pristine,
 		.counters = config->counters,
 		.cursor = config->counters.counted_to,
+		.ask = HOLE_SECTORS,
 		.lacking_at_pass = { UINT64_MAX, UINT64_MAX },
 	};
-	pacer_set(&c->pacer, config->rate, e->now_ns(e->ctx));
+	pacer_init(&c->pacer, config->unit * SECTOR_BYTES, e->now_ns(e->ctx));
+	pacer_set_rate(&c->pacer, config->rate, e->now_ns(e->ctx));
+	pacer_set_target(&c->pacer, config->guest_latency, e->now_ns(e->ctx));
 	pool_init(&c->copies, sizeof(struct copy));
+	pool_init(&c->pieces, sizeof(struct piece));
 	slots_init(&c->slots, (size_t)config->unit * SECTOR_BYTES);
 }
 
@@ -637,5 +674,6 @@ copier_release(struct copier *c)
 {
 	assert(!c->active);
 	pool_release(&c->copies);
+	pool_release(&c->pieces);
 	slots_release(&c->slots);
 }

@@ -10,7 +10,9 @@
  *
  * A unit is copied by one read and as many writes at once as there are runs that
  * lack the side or are zero; where there are too many, window after window. What
- * lies between two runs is read too if it is short, but never written.
+ * lies between two runs is read too if it is short, but never written. How large a
+ * unit is, and when one may begin, is the pacer's: a small one where the guest is
+ * busy, for it waits for the one that it meets, a large one where it rests.
  *
  * A rollback is the same copier with the sides exchanged.
  *
@@ -67,11 +69,12 @@ struct copier {
 	struct pacer pacer;
 
 	struct copier_counters counters;
-	uint64_t cursor;	     /* sectors */
-	unsigned pass;		     /* times that the cursor has come round */
-	uint64_t lacking_at_pass[2]; /* sectors, when this pass and the one before began */
-	uint64_t data_until;	     /* the side read is known to hold data up to here */
-	uint64_t hole_until;	     /* ... was seen to hold none up to here: a hint */
+	uint64_t cursor;		/* sectors */
+	unsigned pass;			/* times that the cursor has come round */
+	uint64_t lacking_at_pass[2];	/* sectors, when this pass and the one before began */
+	uint64_t data_from, data_until; /* there the side read is known to hold data */
+	uint64_t hole_until;		/* ... was seen to hold none up to here: a hint */
+	uint64_t ask;			/* sectors: how far to ask for a hole's end */
 
 	enum copier_stop stop;
 	int error;	   /* -errno of the last failure */
@@ -83,8 +86,10 @@ struct copier {
 	unsigned bad_runs;
 
 	unsigned active;  /* chunks being copied */
+	unsigned asking;  /* ... of these, those that have asked about holes */
 	unsigned unpaced; /* of these, those that the pacer has not charged yet */
 	struct pool copies;
+	struct pool pieces; /* what they write, PIECES each at the most */
 	struct slots slots; /* a unit's data each */
 };
 
@@ -94,7 +99,8 @@ struct copier_config {
 	uint32_t unit; /* sectors, a power of two, at least align */
 	uint32_t align;
 	bool pristine;
-	uint64_t rate; /* bytes a second, 0: no limit */
+	uint64_t rate;		/* bytes a second, 0: no limit */
+	uint32_t guest_latency; /* percent that the copy may add to it, 0: any */
 	struct copier_counters counters;
 };
 

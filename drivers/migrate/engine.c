@@ -114,6 +114,8 @@ guest_answer(struct engine *e, struct guest_io *g, int err)
 		g->err = err;
 	if (--g->parts)
 		return;
+	if (g->op != DISK_FLUSH)
+		e->guest_answered(e->ctx, g);
 	g->done(g, g->err);
 }
 
@@ -1390,6 +1392,7 @@ guest_split(struct engine *e, struct guest_io *g)
 void
 engine_guest(struct engine *e, struct guest_io *g)
 {
+	g->began_ns = e->now_ns(e->ctx);
 	g->err = 0;
 	g->parts = 1;
 	if (g->op != DISK_FLUSH) {
@@ -1667,6 +1670,7 @@ engine_init(struct engine *e, const struct engine_config *config)
 		.threshold = config->threshold,
 		.now_ns = config->now_ns,
 		.after_run = config->after_run,
+		.guest_answered = config->guest_answered,
 		.ctx = config->ctx,
 		/* What the guest wrote before there was a migration is the source's alone. */
 		.seq = 1,

@@ -67,6 +67,7 @@ struct guest_io {
 	void (*done)(struct guest_io *g, int err); /* 0 or -errno */
 
 	/* The engine's. */
+	uint64_t began_ns;
 	int err;
 	uint32_t parts; /* not yet answered, and one while it is being split */
 };
@@ -144,6 +145,8 @@ struct engine {
 	uint32_t threshold;
 	uint64_t (*now_ns)(void *ctx);
 	void (*after_run)(void *ctx); /* what was waited for may have happened */
+	/* A read or write of the guest's is being answered. */
+	void (*guest_answered)(void *ctx, const struct guest_io *g);
 	void *ctx;
 
 	struct side_state side[SIDES];
@@ -199,6 +202,7 @@ struct engine_config {
 	uint32_t threshold;	       /* pending mirrored writes */
 	uint64_t (*now_ns)(void *ctx); /* monotonic */
 	void (*after_run)(void *ctx);
+	void (*guest_answered)(void *ctx, const struct guest_io *g);
 	void *ctx;
 };
 

@@ -355,9 +355,19 @@ pump(void *ctx)
 	m->wake_ns = wake_ns;
 }
 
+static void
+guest_answered(void *ctx, const struct guest_io *g)
+{
+	struct migration *m = ctx;
+
+	pacer_guest_ends(&m->copier.pacer, g->began_ns, m->now_ns(m->ctx));
+}
+
 void
 migration_guest(struct migration *m, struct guest_io *g)
 {
+	if (g->op != DISK_FLUSH)
+		pacer_guest_begins(&m->copier.pacer, m->now_ns(m->ctx));
 	engine_guest(&m->engine, g);
 }
 
@@ -458,7 +468,15 @@ migration_set_threshold(struct migration *m, uint32_t threshold)
 int
 migration_set_rate(struct migration *m, uint64_t bytes_per_s)
 {
-	pacer_set(&m->copier.pacer, bytes_per_s, m->now_ns(m->ctx));
+	pacer_set_rate(&m->copier.pacer, bytes_per_s, m->now_ns(m->ctx));
+	go(m);
+	return 0;
+}
+
+int
+migration_set_guest_latency(struct migration *m, uint32_t percent)
+{
+	pacer_set_target(&m->copier.pacer, percent, m->now_ns(m->ctx));
 	go(m);
 	return 0;
 }
@@ -572,7 +590,10 @@ migration_get_status(const struct migration *m, struct migration_status *s)
 		.threshold = e->threshold,
 		.depth = c->depth,
 		.rate = m->rate,
-		.rate_limit = c->pacer.rate,
+		.rate_limit = c->pacer.limit.rate,
+		.guest_latency = c->pacer.target,
+		.guest_alone_ns = (uint64_t)c->pacer.base.mean_ns,
+		.guest_now_ns = (uint64_t)c->pacer.with.mean_ns,
 		.eta_s = -1,
 		.held_ns = m->state == MIGRATION_COMPLETED ? (int64_t)m->held_ns : -1,
 		.map_memory = validity_memory(e->map),
@@ -606,6 +627,7 @@ migration_init(struct migration *m, const struct migration_config *config)
 		.threshold = config->threshold,
 		.now_ns = now,
 		.after_run = pump,
+		.guest_answered = guest_answered,
 		.ctx = m,
 	};
 	int err;
@@ -632,6 +654,7 @@ migration_init(struct migration *m, const struct migration_config *config)
 					.align = config->align,
 					.pristine = config->pristine,
 					.rate = config->rate,
+					.guest_latency = config->guest_latency,
 					.counters = config->counters,
 				});
 	if (back)

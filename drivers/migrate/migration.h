@@ -52,12 +52,13 @@ struct migration_config {
 				   */
 	enum strategy strategy;
 	enum migration_state state; /* copying, or rolling-back to resume that */
-	uint32_t chunk;	    /* sectors, a power of two, 128 (64 KiB) .. 32768 (16 MiB) */
-	uint32_t unit;	    /* sectors, a power of two: the most that is copied at once */
-	uint32_t threshold; /* pending mirrored writes */
-	unsigned depth;	    /* chunks copied at once, 1 .. COPIER_MAX_DEPTH */
-	uint64_t rate;	    /* bytes a second; 0: no limit */
-	uint32_t align;	    /* sectors: the larger of the disks' logical sectors */
+	uint32_t chunk;		/* sectors, a power of two, 128 (64 KiB) .. 32768 (16 MiB) */
+	uint32_t unit;		/* sectors, a power of two: the most that is copied at once */
+	uint32_t threshold;	/* pending mirrored writes */
+	unsigned depth;		/* chunks copied at once, 1 .. COPIER_MAX_DEPTH */
+	uint64_t rate;		/* bytes a second; 0: no limit */
+	uint32_t guest_latency; /* percent by which the copy may raise it; 0: any */
+	uint32_t align;		/* sectors: the larger of the disks' logical sectors */
 	bool auto_complete;
 	bool paused;
 	bool pristine; /* the destination reads as zeroes and was never written */
@@ -116,10 +117,13 @@ struct migration_status {
 	uint64_t delayed_writes;
 	uint32_t threshold;
 	unsigned depth;
-	uint64_t rate;	     /* a second */
-	uint64_t rate_limit; /* a second */
-	int64_t eta_s;	     /* -1: not known */
-	int64_t held_ns;     /* -1: not completed yet */
+	uint64_t rate;		 /* a second */
+	uint64_t rate_limit;	 /* a second */
+	uint32_t guest_latency;	 /* percent that the copy may add; 0: any */
+	uint64_t guest_alone_ns; /* the mean latency while the copier rests; 0: not known */
+	uint64_t guest_now_ns;	 /* ... and with the copy */
+	int64_t eta_s;		 /* -1: not known */
+	int64_t held_ns;	 /* -1: not completed yet */
 	uint64_t bad_sectors;
 	size_t map_memory;
 	struct journal_status journal; /* of use if there is one */
@@ -147,6 +151,7 @@ int migration_resume(struct migration *m);
 int migration_set_strategy(struct migration *m, enum strategy strategy);
 int migration_set_threshold(struct migration *m, uint32_t threshold);
 int migration_set_rate(struct migration *m, uint64_t bytes_per_s);
+int migration_set_guest_latency(struct migration *m, uint32_t percent);
 int migration_set_depth(struct migration *m, unsigned depth);
 int migration_set_auto(struct migration *m, bool auto_complete);
 int migration_complete(struct migration *m);

@@ -386,6 +386,9 @@ plan_make(struct plan *p, uint64_t seed)
 		plan_endless(p, &later);
 	plan_relapse(p, &last);
 	p->unit = 8u << rng_below(&last, 6);
+	p->guest_latency = rng_chance(&last, 20) ? (uint32_t)rng_scale(&last, 400) : 0;
+	if (p->endless)
+		p->guest_latency = 0;
 	p->journal = p->durable = false;
 	p->crashes = 0;
 	if (seed >= PLAN_JOURNAL_SEEDS)
@@ -516,10 +519,11 @@ void
 plan_print(const struct plan *p)
 {
 	printf("# seed %" PRIu64 ": %s%s%s, %u sectors, chunk %u, align %u, threshold %u, "
-	       "depth %u, unit %u, rate %" PRIu64 "%s%s%s, guest queue %u%s\n",
+	       "depth %u, unit %u, rate %" PRIu64
+	       ", guest latency %u%s%s%s, guest queue %u%s\n",
 	       p->seed, strategy_row(p->strategy)->name, p->resumed ? ", resumed" : "",
 	       p->state == MIGRATION_ROLLING_BACK ? " rolling back" : "", p->sectors, p->chunk,
-	       p->align, p->threshold, p->depth, p->unit, p->rate,
+	       p->align, p->threshold, p->depth, p->unit, p->rate, p->guest_latency,
 	       p->auto_complete ? ", auto" : "", p->paused ? ", paused" : "",
 	       p->pristine ? ", pristine" : "", p->queue, p->endless ? ", endless" : "");
 	for (unsigned i = 0; i < p->faults; i++)

@@ -123,6 +123,7 @@ struct plan {
 	uint32_t threshold;
 	unsigned depth;
 	uint64_t rate;
+	uint32_t guest_latency; /* percent that the copy may add, 0: any */
 	bool auto_complete;
 	bool paused;
 	bool pristine;

@@ -560,7 +560,7 @@ promise_pending(void)
 bool
 promise_copier_is_held(void)
 {
-	return promise.paused || promise.rate;
+	return promise.paused || promise.rate || world.plan.guest_latency;
 }
 
 /* --- at the end -------------------------------------------------------------- */

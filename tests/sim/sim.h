@@ -168,7 +168,7 @@ void promise_end(enum migration_state state);
 void promise_close(void);
 /* Mirrored writes that not both sides have answered. */
 unsigned promise_pending(void);
-/* The operator has paused it, or set a rate. */
+/* The operator has paused it, set a rate, or the guest comes first. */
 bool promise_copier_is_held(void);
 
 /* --- who waits, and for what (wait.c) ------------------------------------------ */

@@ -276,6 +276,7 @@ plan_config(void)
 		.threshold = p->threshold,
 		.depth = p->depth,
 		.rate = world.healed ? 0 : p->rate,
+		.guest_latency = p->guest_latency,
 		.align = p->align,
 		.auto_complete = p->auto_complete,
 		.paused = p->paused,

@@ -2,7 +2,6 @@
 #include "tapback-vbd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +26,8 @@
 #define TWIN_TOKEN    "vbd"
 #define RELEASE_TOKEN "released"
 #define FRONT_TOKEN   "front"
+
+#define PATH_KEY "physical-device-path"
 
 #define MAX_STEPS 16 /* in one look, which settles after a few */
 #define RETRY	  TV_SECS(1)
@@ -220,25 +221,44 @@ is_ours(const char *twin)
 	return ours;
 }
 
+/* Another tapdisk takes the place of one that has died, and of no other. */
+static void
+take_tapdisk(struct vbd *vbd, pid_t pid, int minor)
+{
+	char *asked;
+
+	if (vbd->pid == pid && vbd->minor == minor)
+		return;
+	if (vbd->ring == TAPBACK_RING_CONNECTED && vbd->pidfd >= 0) {
+		complain(vbd, "tapdisk %d lives and has the guest's ring: %d cannot have it",
+			 vbd->pid, pid);
+		return;
+	}
+	vbd->pid = pid;
+	vbd->minor = minor;
+	/* The key is there if one was ever asked to connect. */
+	asked = tapback_store_read(vbd->dir, "kthread-pid");
+	vbd->ring = asked ? TAPBACK_RING_UNKNOWN : TAPBACK_RING_NONE;
+	free(asked);
+}
+
 /* Which tapdisk the script says it is. */
 static void
 read_tapdisk(struct vbd *vbd)
 {
-	char *path = tapback_store_read(vbd->dir, "physical-device-path");
-	const pid_t old = vbd->pid;
+	char *path = tapback_store_read(vbd->dir, PATH_KEY);
+	pid_t pid;
+	int minor;
 
 	vbd->ready = path && is_at(vbd->dir, "hotplug-status", "connected");
-	if (path && !tapback_device_path(path, tap_ctl_run_dir(), &vbd->pid, &vbd->minor)) {
-		complain(vbd, "physical-device-path is %s and no %s/nbd<pid>.<minor>", path,
+	if (path && tapback_device_path(path, tap_ctl_run_dir(), &pid, &minor)) {
+		take_tapdisk(vbd, pid, minor);
+	} else if (path) {
+		complain(vbd, PATH_KEY " is %s and no %s/nbd<pid>.<minor>", path,
 			 tap_ctl_run_dir());
 		vbd->ready = false;
 	}
 	free(path);
-	if (old != vbd->pid) { /* the key is there if it was ever asked to connect */
-		path = tapback_store_read(vbd->dir, "kthread-pid");
-		vbd->ring = path ? TAPBACK_RING_UNKNOWN : TAPBACK_RING_NONE;
-		free(path);
-	}
 }
 
 static char *
@@ -291,11 +311,8 @@ died(event_id_t id, char mode, void *private)
 {
 	struct vbd *vbd = private;
 
-	complain(vbd,
-		 "tapdisk %d has died: open the disk again, and write its %s/nbd<pid>.<minor> "
-		 "to "
-		 "%s/physical-device-path; the guest goes on then",
-		 vbd->pid, tap_ctl_run_dir(), vbd->dir);
+	complain(vbd, "tapdisk %d has died; open the disk again, and write its socket to %s/%s",
+		 vbd->pid, vbd->dir, PATH_KEY);
 	unwatch_tapdisk(vbd);
 	vbd->ring = TAPBACK_RING_UNKNOWN;
 	vbd->changed = true;
@@ -309,7 +326,6 @@ watch_tapdisk(struct vbd *vbd)
 	vbd->pidfd = (int)syscall(SYS_pidfd_open, vbd->pid, 0);
 	if (vbd->pidfd < 0)
 		return;
-	fcntl(vbd->pidfd, F_SETFD, FD_CLOEXEC);
 	vbd->death = scheduler_register_event(scheduler, SCHEDULER_POLL_READ_FD, vbd->pidfd,
 					      TV_INF, died, vbd);
 }
@@ -384,7 +400,8 @@ connected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 
 	vbd->exchange = NULL;
 	if (err && !(err == -EALREADY && vbd->resuming)) {
-		vbd->ring = TAPBACK_RING_UNKNOWN; /* it may do so yet */
+		/* Whatever it has said, it may do so yet. */
+		vbd->ring = err == -ESTALE ? TAPBACK_RING_STALE : TAPBACK_RING_UNKNOWN;
 		failed(vbd, "connect", err, why);
 		return;
 	}
@@ -419,8 +436,10 @@ told_size(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 		failed(vbd, "go on", -EINVAL, "it has a disk of another size");
 		return;
 	}
+	/* Only what changes is written: each write has us look again, at once. */
 	snprintf(pid, sizeof(pid), "%d", vbd->pid);
-	tapback_store_write(vbd->dir, "frontend", &pair, 1);
+	if (!is_at(vbd->dir, pair.key, pid))
+		tapback_store_write(vbd->dir, "frontend", &pair, 1);
 	ask(vbd, TAPDISK_MESSAGE_XENBLKIF_CONNECT, connected);
 }
 
@@ -518,7 +537,8 @@ step(struct vbd *vbd)
 			return false;
 		if (is_ours(vbd->twin))
 			answer_twin(vbd->twin, v.back);
-		else if (v.front == XENBUS_GONE && !tapback_store_has_domain(vbd->domid))
+		else if (v.front == XENBUS_GONE && v.back == XENBUS_CLOSED &&
+			 !tapback_store_has_domain(vbd->domid))
 			tapback_store_remove(vbd->dir); /* nobody else will */
 		return false;
 	}

@@ -482,6 +482,12 @@ tapdisk_blkif_is(const struct tapdisk_blkif *blkif, uint32_t domid, uint32_t dev
 	       blkif->config.ring.domid == domid && blkif->config.ring.devid == devid;
 }
 
+const struct inflight_ring *
+tapdisk_blkif_ring(const struct tapdisk_blkif *blkif)
+{
+	return &blkif->config.ring;
+}
+
 void
 tapdisk_blkif_disconnect(struct tapdisk_blkif *blkif)
 {

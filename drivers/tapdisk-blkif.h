@@ -70,6 +70,9 @@ int tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,
 /* Whether it is that one's ring, and has not been disconnected. */
 bool tapdisk_blkif_is(const struct tapdisk_blkif *blkif, uint32_t domid, uint32_t devid);
 
+/* The ring that it is. */
+const struct inflight_ring *tapdisk_blkif_ring(const struct tapdisk_blkif *blkif);
+
 /*
  * Unmaps the ring. Requests that the VBD has not answered yet stay valid until it does;
  * their answers go nowhere, and vbd->blkif is NULL only then. NULL is allowed.

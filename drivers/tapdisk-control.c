@@ -505,9 +505,14 @@ control_xenblkif_connect(struct control_conn *conn)
 
 	if (err)
 		return err;
+	memcpy(config.ring.grefs, blkif->gref, config.ring.pages * sizeof(blkif->gref[0]));
 	if (tapdisk_blkif_is(vbd->blkif, blkif->domid, blkif->devid)) {
-		EPRINTF("minor %u is connected to this device already", vbd->minor);
-		return -EALREADY;
+		const bool same = !memcmp(tapdisk_blkif_ring(vbd->blkif), &config.ring,
+					  sizeof(config.ring));
+
+		EPRINTF("minor %u is connected to this device already%s", vbd->minor,
+			same ? "" : ", by another ring");
+		return same ? -EALREADY : -ESTALE;
 	}
 	if (vbd->blkif) {
 		EPRINTF("minor %u has another ring, or has not yet answered its last requests",
@@ -527,7 +532,6 @@ control_xenblkif_connect(struct control_conn *conn)
 
 	snprintf(inflight, sizeof(inflight), "%s/" TAPDISK_RING_PREFIX "%u.%u",
 		 tapdisk_server_run_dir(), blkif->domid, blkif->devid);
-	memcpy(config.ring.grefs, blkif->gref, config.ring.pages * sizeof(blkif->gref[0]));
 	err = blkif_xen_open(blkif->domid, blkif->gref, config.ring.pages, blkif->port, &guest);
 	if (err)
 		return err;

@@ -9,15 +9,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <xenstore.h>
 
@@ -255,7 +258,7 @@ xs_is_domain_introduced(struct xs_handle *xs, unsigned int domid)
 /* --- tapdisks ----------------------------------------------------------------------- */
 
 struct fake_tapdisk {
-	pid_t pid; /* of any process that lives: its death is watched for */
+	pid_t pid;
 	int fd;
 	bool hangs;
 	int connect_error;
@@ -274,12 +277,18 @@ path_of(char path[108], const char *what, long n)
 }
 
 static void
-tapdisk_starts(struct fake_tapdisk *tapdisk, pid_t pid)
+tapdisk_starts(struct fake_tapdisk *tapdisk)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	*tapdisk = (struct fake_tapdisk){ .pid = pid, .sectors = 2048 };
-	path_of(addr.sun_path, "ctl", pid);
+	*tapdisk = (struct fake_tapdisk){ .pid = fork(), .sectors = 2048 };
+	assert_true(tapdisk->pid >= 0);
+	if (!tapdisk->pid) { /* it answers from this process, but dies by itself */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	path_of(addr.sun_path, "ctl", tapdisk->pid);
 	tapdisk->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	assert_true(tapdisk->fd >= 0);
 	assert_int_equal(bind(tapdisk->fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
@@ -291,9 +300,14 @@ tapdisk_ends(struct fake_tapdisk *tapdisk)
 {
 	char path[108];
 
+	if (tapdisk->fd < 0)
+		return;
 	close(tapdisk->fd);
+	tapdisk->fd = -1;
 	path_of(path, "ctl", tapdisk->pid);
 	unlink(path);
+	kill(tapdisk->pid, SIGKILL);
+	assert_int_equal(waitpid(tapdisk->pid, NULL, 0), tapdisk->pid);
 }
 
 static bool
@@ -303,7 +317,7 @@ tapdisk_answers(struct fake_tapdisk *tapdisk)
 	int fd, err = 0;
 	const char *letter = "i";
 
-	if (tapdisk->hangs)
+	if (tapdisk->fd < 0 || tapdisk->hangs)
 		return false;
 	fd = accept(tapdisk->fd, NULL, NULL);
 	if (fd < 0)
@@ -321,6 +335,8 @@ tapdisk_answers(struct fake_tapdisk *tapdisk)
 		message.u.image = (tapdisk_message_image_t){ tapdisk->sectors, 512, 0 };
 	}
 	assert_int_equal(message.cookie, 3);
+	assert_true(strlen(tapdisk->asked) <
+		    sizeof(tapdisk->asked) - 1); /* not again and again */
 	strcat(tapdisk->asked, letter);
 	message.type = err ? TAPDISK_MESSAGE_ERROR : (uint16_t)(message.type + 1);
 	if (err)
@@ -387,8 +403,8 @@ setup(void **state)
 	domain_lives = true;
 	has_blkback = false;
 	assert_int_equal(scheduler_initialize(&scheduler), 0);
-	tapdisk_starts(&one, getpid());
-	tapdisk_starts(&two, getppid());
+	tapdisk_starts(&one);
+	tapdisk_starts(&two);
 	tapback_starts();
 	return 0;
 }
@@ -661,6 +677,34 @@ test_another_tapback_takes_over(void **state)
 	assert_string_equal(value_of(TWIN "/state"), "6");
 }
 
+static void
+test_another_tapback_finds_a_guest_with_another_ring(void **state)
+{
+	connected_disk();
+	tapback_ends();
+	put(FRONT "/ring-ref", "9");
+	put(FRONT "/state", "3");
+	one.connect_error = ESTALE;
+	tapback_starts();
+	assert_string_equal(one.asked, "ic");
+	one.connect_error = 0;
+	sleep(1); /* it tries again then */
+	settle();
+	assert_string_equal(one.asked, "icdic");
+	assert_int_equal(one.ring.gref[0], 9);
+}
+
+static void
+test_a_ring_is_never_with_two_tapdisks(void **state)
+{
+	connected_disk();
+	tapdisk_is(&two);
+	settle();
+	assert_string_equal(one.asked, "");
+	assert_string_equal(two.asked, "");
+	assert_string_equal(value_of(BACK "/state"), "4");
+}
+
 static bool
 ring_is_on_record(void)
 {
@@ -698,13 +742,13 @@ test_another_tapdisk_takes_over(void **state)
 	assert_string_equal(value_of(BACK "/state"), "4");
 	snprintf(pid, sizeof(pid), "%d", two.pid);
 	assert_string_equal(value_of(BACK "/kthread-pid"), pid);
-	tapdisk_starts(&one, getpid());
 }
 
 static void
 test_a_disk_of_another_size_is_not_put_under_a_guest(void **state)
 {
 	connected_disk();
+	tapdisk_ends(&one);
 	two.sectors = 4096;
 	tapdisk_is(&two);
 	settle();
@@ -723,7 +767,6 @@ test_a_guest_that_goes_while_its_tapdisk_is_dead_leaves_nothing(void **state)
 	assert_string_equal(value_of(BACK "/state"), "6");
 	assert_string_equal(value_of(TWIN "/state"), "6");
 	assert_false(ring_is_on_record());
-	tapdisk_starts(&one, getpid());
 }
 
 static void
@@ -783,6 +826,8 @@ main(void)
 		TEST(test_a_disk_that_the_script_failed_for_is_closed),
 		TEST(test_a_tapdisk_that_hangs_holds_up_nobody_else),
 		TEST(test_another_tapback_takes_over),
+		TEST(test_another_tapback_finds_a_guest_with_another_ring),
+		TEST(test_a_ring_is_never_with_two_tapdisks),
 		TEST(test_another_tapdisk_takes_over),
 		TEST(test_a_disk_of_another_size_is_not_put_under_a_guest),
 		TEST(test_a_guest_that_goes_while_its_tapdisk_is_dead_leaves_nothing),

@@ -57,6 +57,8 @@ restart_tapdisk() { # TYPE:NAME
 
 # --- guests ---------------------------------------------------------------------
 
+guest_extra= # for its kernel's command line
+
 # create_guest NAME [DISK...]: a running guest, each DISK as in xl.cfg(5). Sets domid.
 # Its config file is $T/NAME.cfg.
 create_guest() {
@@ -69,7 +71,7 @@ create_guest() {
 		type = "pv"
 		kernel = "/boot/vmlinux"
 		ramdisk = "/boot/guest.gz"
-		extra = "console=hvc0 quiet"
+		extra = "console=hvc0 quiet $guest_extra"
 		memory = 128
 		vcpus = 1
 		on_poweroff = "destroy"

@@ -53,8 +53,7 @@
 struct journal_config {
 	struct store *store;
 	struct journal_live *live; /* zeroed but for boot and entries; the host's memory */
-	struct journal_live
-		*old; /* what was read with the file, if it belongs to it; or NULL */
+	struct journal_live *old;  /* what was read with the file and belongs to it, or NULL */
 	uint8_t uuid[16];
 	uint64_t epoch;	  /* of the file that was read; the next one's is one more */
 	const char *head; /* copied into every file; stays where it is */

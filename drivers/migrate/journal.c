@@ -87,7 +87,7 @@ struct journal {
 	struct list_head aheads; /* the oldest first */
 	uint64_t edition;	 /* grows with what there is to say */
 	uint64_t stable_edition; /* ... of which the file says so much */
-	uint64_t distrusted;	 /* writes wait until it says that edition */
+	unsigned untold;	 /* of the live changes takes_away(), not in the file yet */
 	bool distrusts_old;	 /* the old live changes have been told */
 	bool note_dirty;
 
@@ -170,35 +170,36 @@ said_at(const struct journal *j, uint64_t position)
 	return &j->said[position & (j->live->entries - 1)];
 }
 
-/* There is nothing about it to say in the file. */
-static bool
-is_live_only(const struct journal_change *c)
-{
-	return c->kind == CHANGE_AHEAD || c->kind == CHANGE_SETTLED;
-}
-
-/* Where a live change of the map's has made the range valid, and it is so still. */
+/*
+ * Where a live change leaves the range valid, as far as that is so still: the sides that
+ * must have been flushed before the file says so.
+ */
 static side_mask
 claims_of(const struct journal *j, uint64_t position)
 {
-	return change_at(j, position)->sides & (side_mask)~said_at(j, position)->lost;
+	const struct journal_change *c = change_at(j, position);
+
+	switch (c->kind) {
+	case CHANGE_SET:
+		return c->sides & (side_mask)~said_at(j, position)->lost;
+	case CHANGE_NARROW:
+		return (side_mask)c->sides;
+	case CHANGE_FAILED:
+		return c->sides == BOTH ? SRC_BIT : BOTH & (side_mask)~c->sides;
+	case CHANGE_DISTRUST:
+		return BOTH & (side_mask)~c->sides;
+	default:
+		return NO_SIDE; /* there is nothing about it to say in the file */
+	}
 }
 
-/*
- * What the file may say of a live change: on which sides the range is valid, and
- * stable. What takes validity away may be said at any time.
- */
+/* What the file may say of a live change: of these claims, what is stable. */
 static side_mask
 said_of(const struct journal *j, uint64_t position)
 {
-	const struct journal_change *c = change_at(j, position);
 	const struct said *said = said_at(j, position);
 	side_mask sides = NO_SIDE;
 
-	if (is_live_only(c))
-		return NO_SIDE;
-	if (c->kind != CHANGE_SET)
-		return BOTH;
 	for (enum side s = SRC; s < SIDES; s++)
 		if (said->wrote[s] <= j->flushed[s])
 			sides |= claims_of(j, position) & side_bit(s);
@@ -209,9 +210,7 @@ said_of(const struct journal *j, uint64_t position)
 static bool
 is_unflushed(const struct journal *j, uint64_t position)
 {
-	const struct journal_change *c = change_at(j, position);
-
-	return c->kind == CHANGE_SET && claims_of(j, position) != said_of(j, position);
+	return claims_of(j, position) != said_of(j, position);
 }
 
 /* From now on the file may say all of it. */
@@ -262,6 +261,16 @@ journal_unreserve(struct journal *j, unsigned changes)
 	j->reserved -= changes;
 }
 
+/*
+ * While the file does not say so it may say both still, and the writes that would follow
+ * need no intent: they wait.
+ */
+static bool
+takes_away(const struct journal_change *c)
+{
+	return c->kind == CHANGE_DISTRUST || c->kind == CHANGE_NARROW;
+}
+
 void
 journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector,
 	       uint64_t count, side_mask sides)
@@ -280,9 +289,15 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	__atomic_store_n(&j->live->head, j->live->head + 1, __ATOMIC_RELEASE);
 	j->unflushed += is_unflushed(j, j->live->head - 1);
 	j->edition += said_of(j, j->live->head - 1) != NO_SIDE;
-	/* The file may say both still, and the writes that follow need no intent. */
-	if (kind == CHANGE_DISTRUST || kind == CHANGE_NARROW)
-		j->distrusted = j->edition;
+	j->untold += takes_away(change_at(j, j->live->head - 1));
+}
+
+static void
+force(struct journal *j, uint64_t position)
+{
+	say_all(j, position);
+	j->forced++;
+	j->edition++;
 }
 
 /*
@@ -326,12 +341,15 @@ take_back_all(struct journal *j, enum side side)
 {
 	uint64_t end = j->live->head;
 
-	for (uint64_t i = j->base; i < end; i++)
-		if (change_at(j, i)->kind == CHANGE_SET &&
-		    (change_at(j, i)->sides & side_bit(side)) &&
-		    said_at(j, i)->wrote[side] > j->marks->stable[side] &&
-		    !take_back(j, i, side_bit(side)))
+	for (uint64_t i = j->base; i < end; i++) {
+		if (!(claims_of(j, i) & side_bit(side)) ||
+		    said_at(j, i)->wrote[side] <= j->marks->stable[side])
+			continue;
+		if (change_at(j, i)->kind != CHANGE_SET)
+			force(j, i); /* neither side could be flushed */
+		else if (!take_back(j, i, side_bit(side)))
 			return;
+	}
 }
 
 void
@@ -369,7 +387,7 @@ journal_owe(struct journal *j, bool owed)
 bool
 journal_open_to_writes(const struct journal *j)
 {
-	return !j->starting && !j->failed && j->stable_edition >= j->distrusted;
+	return !j->starting && !j->failed && !j->untold;
 }
 
 bool
@@ -630,13 +648,11 @@ make_room(struct journal *j, weakened_fn *weakened, void *ctx)
 
 		if (!is_unflushed(j, i))
 			continue;
-		if (c.sides == BOTH)
+		if (claims_of(j, i) == BOTH)
 			narrow(j, c.sector, c.count, said_of(j, i) ? said_of(j, i) : SRC_BIT,
 			       weakened, ctx);
-		else
-			j->forced++;
-		say_all(j, i);
-		j->edition++;
+		if (is_unflushed(j, i))
+			force(j, i);
 	}
 }
 
@@ -740,7 +756,7 @@ put_changes(struct journal *j, struct record_buf *b, enum store_file file)
 
 		if (c.kind == CHANGE_SET)
 			c.sides = said_at(j, i)->batch;
-		if (c.sides && !is_live_only(&c))
+		if (said_at(j, i)->batch)
 			record_change(b, &c);
 	}
 	record_end(b);
@@ -946,6 +962,9 @@ batch_is_stable(struct journal *j)
 	struct intent *intent;
 
 	j->stable_edition = j->batch_edition;
+	j->untold = 0;
+	for (uint64_t i = j->base; i < j->live->head; i++)
+		j->untold += takes_away(change_at(j, i)) && !said_at(j, i)->file[STORE_CURRENT];
 	j->base = j->target_base;
 	if (j->dropping) {
 		j->drops -= j->dropping;

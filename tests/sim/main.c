@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,6 +43,13 @@ real_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* Of the processor's time: the machine may be busy, or this process stopped for a while. */
+static void
+limit_run(void)
+{
+	setitimer(ITIMER_PROF, &(struct itimerval){ .it_value.tv_sec = HANG_S }, NULL);
 }
 
 static void
@@ -85,7 +93,7 @@ run_apart(bool log)
 		if (!log &&
 		    (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)))
 			_exit(2);
-		alarm(HANG_S);
+		limit_run();
 		world_run();
 		fflush(stdout);
 		_exit(0);
@@ -199,7 +207,7 @@ run_some(struct progress *p, uint64_t first, uint64_t count, unsigned step)
 
 	for (uint64_t i = 0; i < count; i += step) {
 		p->seed = first + i;
-		alarm(HANG_S);
+		limit_run();
 		run(first + i);
 		crashes |= plan_crashes(&world.plan);
 		p->done++;

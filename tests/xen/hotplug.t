@@ -7,26 +7,7 @@
 # says why.
 . "$(dirname "$0")/lib.sh"
 
-disk() { # VDEV IMAGE [SCRIPT]
-	echo "format=raw,vdev=$1,access=rw,script=${3:-block-tapmigrate},target=$2"
-}
-
-nothing_left() { # of any domain's disk: tapdisks, minors, nodes, nbds
-	[ -z "$(tap-ctl list)$(ls /sys/block/nbd*/pid 2>/dev/null)" ] &&
-		! xenstore-exists /local/domain/0/backend/vbd && ! xenstore-exists /local/domain/0/backend/vbd3
-}
-
-# What libxl says when it has waited in vain.
-xl_quiet() { # COMMAND...: as xl, which says nothing of the kind
-	local said status
-	said=$(xl "$@" 2>&1)
-	status=$?
-	echo "$said"
-	[ "$status" = 0 ] && ! grep -qE 'error|unable|timed out' <<<"$said"
-}
-
-truncate -s 48M disk
-mkfs.ext4 -q -F disk
+new_image disk 48
 truncate -s 8M second
 ok 'a domain is created' create_guest g "$(disk xvda "aio:$T/disk" block-tapmigrate-nbd)"
 ok 'its disk works' guest 'mount /dev/xvda /mnt'

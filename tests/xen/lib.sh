@@ -30,8 +30,12 @@ new_image() { # NAME MIB: with an ext4
 	truncate -s "$2M" "$T/$1" && mkfs.ext4 -q -F "$T/$1"
 }
 
-xvda() { # TYPE:NAME: as a DISK of create_guest
-	echo "format=raw,vdev=xvda,access=rw,script=block-tapmigrate,target=$1"
+disk() { # VDEV TYPE:NAME [SCRIPT]: as a DISK of create_guest
+	echo "format=raw,vdev=$1,access=rw,script=${3:-block-tapmigrate},target=$2"
+}
+
+xvda() { # TYPE:NAME
+	disk xvda "$1"
 }
 
 # Sets pid and minor, as mig and tap want them, of the tapdisk that serves the guest's xvda.
@@ -53,6 +57,20 @@ restart_tapdisk() { # TYPE:NAME
 	tap free -m "$minor" && marker=$(tap create -a "$1") && minor=${marker##*/tapdisk-} &&
 		pid=$(tap list -m "$minor" | sed -n 's/.*pid=\([0-9]*\).*/\1/p') &&
 		xenstore-write "backend/vbd3/$domid/51712/physical-device-path" "/run/blktap-control/nbd$pid.$minor"
+}
+
+nothing_left() { # of any domain's disk: tapdisks, minors, nodes, nbds
+	[ -z "$(tap-ctl list)$(ls /sys/block/nbd*/pid 2>/dev/null)" ] &&
+		! xenstore-exists /local/domain/0/backend/vbd && ! xenstore-exists /local/domain/0/backend/vbd3
+}
+
+# libxl says so when it has waited in vain for a device.
+xl_quiet() { # COMMAND...: as xl, which says nothing of the kind
+	local said status
+	said=$(xl "$@" 2>&1)
+	status=$?
+	echo "$said"
+	[ "$status" = 0 ] && ! grep -qE 'error|unable|timed out' <<<"$said"
 }
 
 # --- guests ---------------------------------------------------------------------

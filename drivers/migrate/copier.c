@@ -115,10 +115,22 @@ copy_window_done(struct copy *copy)
 		copy_fail(copy, err);
 	} else {
 		copy->copier->failures = 0;
-		if (!copy->again)
+		/* What was written there is not zero any more, as it once was known to be. */
+		if (copy->again)
+			copy->first_visit = false;
+		else
 			copy->pos = copy->until;
 		copy_step(copy);
 	}
+}
+
+/* If not, the side may have lost what was read from it: it is read again. */
+static bool
+read_stands(const struct copy *copy)
+{
+	const struct copier *c = copy->copier;
+
+	return c->engine->side[side_other(c->to)].flush_errors == copy->flush_errors;
 }
 
 static void
@@ -133,8 +145,7 @@ piece_written(struct side_io *sio, int err)
 		err = -ETIMEDOUT;
 	if (err)
 		copy->err = err;
-	/* The side may have lost what was read from it: it is read again. */
-	else if (c->engine->side[side_other(c->to)].flush_errors != copy->flush_errors)
+	else if (!read_stands(copy))
 		copy->again = true;
 	else if (sio->io.op == DISK_WRITE)
 		c->counters.copied += bytes;
@@ -175,8 +186,11 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 		return false;
 	}
 	if (op == DISK_ZERO && known_zero(copy)) {
-		c->counters.zero += count * SECTOR_BYTES;
-		engine_copy_ends(c->engine, sector, count, true);
+		if (read_stands(copy))
+			c->counters.zero += count * SECTOR_BYTES;
+		else
+			copy->again = true;
+		engine_copy_ends(c->engine, sector, count, !copy->again);
 		return true;
 	}
 	p = pool_get(&c->pieces);

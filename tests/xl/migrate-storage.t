@@ -114,6 +114,7 @@ is $? 28 "one that fails beside another"
 like "$(where)" "^new/xvda.img old/xvdb.img " "which is seen through"
 rm full
 
+size=$((32 << 20)) # half a minute
 attach
 setsid "$scripts/xl-migrate-storage" -j 2 g "$T/new" --rate 1 >said 2>&1 &
 mover=$!

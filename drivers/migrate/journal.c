@@ -885,6 +885,26 @@ has_work(const struct journal *j)
 	return j->edition > j->stable_edition || j->asked || j->slice_ready || wants_room(j);
 }
 
+/*
+ * What the batch says of each live change. Those that take away from what there is do
+ * not commute, so none is said before an earlier one.
+ */
+static void
+say(struct journal *j)
+{
+	bool in_order = true;
+
+	for (uint64_t i = oldest(j); i < j->target; i++) {
+		side_mask says = said_of(j, i);
+
+		if (change_at(j, i)->kind != CHANGE_SET && claims_of(j, i)) {
+			in_order = in_order && says;
+			says = in_order ? says : NO_SIDE;
+		}
+		said_at(j, i)->batch = says;
+	}
+}
+
 static void
 build(struct journal *j)
 {
@@ -896,8 +916,7 @@ build(struct journal *j)
 	j->batch_edition = j->edition;
 	j->target = j->live->head;
 	j->target_base = base_of(j);
-	for (uint64_t i = oldest(j); i < j->target; i++)
-		said_at(j, i)->batch = said_of(j, i);
+	say(j);
 	j->noting = j->note_dirty;
 	j->note_dirty = false;
 	j->dropping = j->drops;

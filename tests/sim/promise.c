@@ -643,9 +643,12 @@ promise_crash(enum crash_kind kind)
 	/* Nobody has heard of a failure that the engine had not heard of. */
 	if (kind == CRASH_POWER || !world.m.engine.flush_err)
 		promise.owed = 0;
-	if (kind == CRASH_KILL)
+	if (kind == CRASH_KILL) {
 		for (enum side side = SRC; side < SIDES; side++)
 			excuse_uncertain(side);
+		/* aio: what the destination took first may never come to the source. */
+		promise.source_serves = false;
+	}
 	memset(promise.writing, 0, sizeof(promise.writing));
 	for (enum side side = SRC; side < SIDES; side++) {
 		const struct op *op;

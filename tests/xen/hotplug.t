@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck disable=SC2016 # what is for the guest is expanded there
 #
-# block-tapmigrate by nbd and blkback: xl create, block-attach (to a guest that runs),
+# block-tapmigrate by nbd and blkback, beside tapback: xl create, block-attach (to a guest that runs),
 # block-detach, reboot and destroy work, wait for nothing, and leave nothing; what fails
 # says why.
 . "$(dirname "$0")/lib.sh"
 
+ok 'tapback serves' tapback
 new_image disk 48
 truncate -s 8M second
 ok 'a domain is created' create_guest g "$(disk xvda "aio:$T/disk" block-tapmigrate-nbd)"

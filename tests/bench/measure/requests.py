@@ -5,10 +5,11 @@ Two files may lie on parts of the storage that are not equally fast. Each round 
 and back again, so that a machine that gets slower meanwhile does so for all."""
 
 import contextlib
+import os
 
 import qemu
 import tapdisk
-from bed import GIB
+from bed import GIB, wait_for
 from guest import iops, on_file, on_nbd
 
 
@@ -19,6 +20,8 @@ def paused_migration(disk, target):
         yield
         migration.ask("cancel")
         migration.wait_end(60)
+    wait_for("the source alone", lambda: disk.name().startswith("aio:"))
+    os.unlink(migration.journal)
 
 
 def data_path(bed):

@@ -1052,7 +1052,10 @@ static void
 flush_failed(struct engine *e, enum side side)
 {
 	side_mask bit = side_bit(side);
-	bool lost = validity_count(e->map, BOTH), uncertain = false;
+	/* What the map has on one side by now the journal may lead to this one for. */
+	bool lost = validity_count(e->map, BOTH) ||
+		    (journalled(e) && journal_trusts(e->journal, side));
+	bool uncertain = false;
 	struct part *w;
 
 	e->side[side].flush_errors++;

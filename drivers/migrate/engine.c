@@ -1054,7 +1054,7 @@ flush_failed(struct engine *e, enum side side)
 	side_mask bit = side_bit(side);
 	/* What the map has on one side by now the journal may lead to this one for. */
 	bool lost = validity_count(e->map, BOTH) ||
-		    (journalled(e) && journal_trusts(e->journal, side));
+		    (journalled(e) && journal_may_say_both(e->journal, side));
 	bool uncertain = false;
 	struct part *w;
 

@@ -87,6 +87,7 @@ struct journal {
 	struct list_head aheads; /* the oldest first */
 	uint64_t edition;	 /* grows with what there is to say */
 	uint64_t stable_edition; /* ... of which the file says so much */
+	bool both[SIDES];	 /* journal_may_say_both() */
 	unsigned untold;	 /* of the live changes takes_away(), not in the file yet */
 	bool distrusts_old;	 /* the old live changes have been told */
 	bool note_dirty;
@@ -290,6 +291,16 @@ journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector
 	j->unflushed += is_unflushed(j, j->live->head - 1);
 	j->edition += said_of(j, j->live->head - 1) != NO_SIDE;
 	j->untold += takes_away(change_at(j, j->live->head - 1));
+	if (kind == CHANGE_SET && sides == BOTH)
+		j->both[SRC] = j->both[DST] = true;
+	else if (kind == CHANGE_DISTRUST)
+		j->both[sides == SRC_BIT ? SRC : DST] = false;
+}
+
+bool
+journal_may_say_both(const struct journal *j, enum side side)
+{
+	return j->both[side];
 }
 
 static void
@@ -1280,6 +1291,7 @@ journal_create(const struct journal_config *config, uint64_t sectors)
 		j->config.log_bytes = JOURNAL_LOG_BYTES;
 	j->live = live;
 	j->starting = true;
+	j->both[SRC] = j->both[DST] = true;
 	INIT_LIST_HEAD(&j->intents);
 	INIT_LIST_HEAD(&j->waits);
 	INIT_LIST_HEAD(&j->aheads);

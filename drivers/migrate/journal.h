@@ -145,6 +145,9 @@ void journal_ahead(struct journal *j, struct journal_ahead *ahead, uint64_t sect
 		   uint64_t count, side_mask sides);
 void journal_ahead_ends(struct journal_ahead *ahead);
 
+/* Something was valid on both sides since that one was last distrusted. */
+bool journal_may_say_both(const struct journal *j, enum side side);
+
 /*
  * A flush of side failed. distrusted: M trusts it nowhere any more where the other side
  * is valid; writes wait until that is stable. Needs no reservation.

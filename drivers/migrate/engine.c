@@ -257,7 +257,7 @@ map_failed(struct part *p)
 
 	validity_failed(e->map, p->sector, p->count, p->issued);
 	if (journalled(e))
-		journal_change(e->journal, CHANGE_FAILED, p->sector, p->count, p->issued);
+		journal_failed(e->journal, p->sector, p->count, p->issued);
 	/* The last good flush may have been of another side than what is left. */
 	for (uint64_t s = p->sector, end = s + p->count, run; s < end; s += run) {
 		side_mask left = validity_get(e->map, s, end - s, &run);

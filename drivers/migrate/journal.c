@@ -352,15 +352,30 @@ take_back_all(struct journal *j, enum side side)
 {
 	uint64_t end = j->live->head;
 
-	for (uint64_t i = j->base; i < end; i++) {
-		if (!(claims_of(j, i) & side_bit(side)) ||
-		    said_at(j, i)->wrote[side] <= j->marks->stable[side])
-			continue;
-		if (change_at(j, i)->kind != CHANGE_SET)
-			force(j, i); /* neither side could be flushed */
-		else if (!take_back(j, i, side_bit(side)))
+	for (uint64_t i = j->base; i < end; i++)
+		if (change_at(j, i)->kind == CHANGE_SET && (claims_of(j, i) & side_bit(side)) &&
+		    said_at(j, i)->wrote[side] > j->marks->stable[side] &&
+		    !take_back(j, i, side_bit(side)))
 			return;
-	}
+}
+
+/* What waited for a flush of that side to be said is said without: neither could be. */
+static void
+force_all(struct journal *j, enum side side)
+{
+	for (uint64_t i = j->base; i < j->live->head; i++)
+		if (change_at(j, i)->kind != CHANGE_SET && is_unflushed(j, i) &&
+		    (claims_of(j, i) & side_bit(side)))
+			force(j, i);
+}
+
+void
+journal_failed(struct journal *j, uint64_t sector, uint64_t count, side_mask sides)
+{
+	journal_change(j, CHANGE_FAILED, sector, count, sides);
+	for (enum side s = SRC; s < SIDES; s++)
+		if (sides & side_bit(s))
+			take_back_all(j, s);
 }
 
 void
@@ -629,6 +644,7 @@ journal_flush_failed(struct journal *j, enum side side, bool distrusted)
 	if (distrusted && j->starting && j->config.old && !j->distrusts_old)
 		distrust_old(j, side);
 	take_back_all(j, side);
+	force_all(j, side);
 	kick(j);
 }
 

@@ -129,6 +129,8 @@ void journal_unreserve(struct journal *j, unsigned changes);
 void journal_change(struct journal *j, enum journal_change_kind kind, uint64_t sector,
 		    uint64_t count, side_mask sides);
 
+/* ... by a write that failed on those sides: CHANGE_FAILED, in M already. */
+void journal_failed(struct journal *j, uint64_t sector, uint64_t count, side_mask sides);
 /* ... by a copy: the range is valid on both, as it was on one before. */
 void journal_copied(struct journal *j, uint64_t sector, uint64_t count);
 

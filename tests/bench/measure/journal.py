@@ -2,7 +2,7 @@
 """What the journal costs a guest that flushes, and what opening a large one takes."""
 
 import tapdisk
-from bed import MIB, run
+from bed import MIB, Failure, run
 from guest import fio, job, on_nbd
 
 
@@ -27,8 +27,10 @@ def cost(bed):
         with tapdisk.Disk(bed, f"aio:{source}") as disk:
             with tapdisk.Migration(disk, f"aio:{target}", "lr", rate=1) as migration:
                 ours = flushed_iops(disk.uri)
+                migration.ask("set", rate_mib_s=0)  # what the guest wrote is to be copied back
                 migration.ask("cancel")
-                migration.wait_end(60)
+                if not migration.wait_end(60):
+                    raise Failure("the migration has not been taken back within a minute")
         yield {"twice": ours / twice, "plain": ours / plain}
 
 

@@ -254,9 +254,10 @@ static void
 map_failed(struct part *p)
 {
 	struct engine *e = p->engine;
+	uint64_t both = validity_count(e->map, BOTH);
 
 	validity_failed(e->map, p->sector, p->count, p->issued);
-	if (journalled(e))
+	if (journalled(e) && (validity_count(e->map, BOTH) != both || p->ahead.link.next))
 		journal_failed(e->journal, p->sector, p->count, p->issued);
 	/* The last good flush may have been of another side than what is left. */
 	for (uint64_t s = p->sector, end = s + p->count, run; s < end; s += run) {
@@ -1472,11 +1473,20 @@ engine_drained(const struct engine *e)
 	return !e->writes;
 }
 
+bool
+engine_row_wants_flush(const struct engine *e, const struct strategy_row *row)
+{
+	return journalled(e) && !e->side[DST].stalled &&
+	       !journal_may_trust(e->journal, row->recovery_trusts);
+}
+
 void
 engine_set_row(struct engine *e, const struct strategy_row *row)
 {
 	struct closure *c;
 
+	if (journalled(e) && row->recovery_trusts != e->row->recovery_trusts)
+		journal_trust(e->journal, row->recovery_trusts);
 	e->row = row;
 	for (enum held h = 0; h < HELD_REASONS; h++)
 		if (h != HELD_SWITCH)

@@ -225,8 +225,12 @@ bool engine_quiet(const struct engine *e);
 void engine_hold_writes(struct engine *e, bool hold);
 bool engine_drained(const struct engine *e);
 
-/* Another row, with the writes held and drained; or the very same one. */
+/*
+ * Another row, with the writes held and drained; or the very same one. Whether the
+ * destination is to be flushed before: see journal_trust().
+ */
 void engine_set_row(struct engine *e, const struct strategy_row *row);
+bool engine_row_wants_flush(const struct engine *e, const struct strategy_row *row);
 void engine_set_threshold(struct engine *e, uint32_t threshold);
 
 /*

@@ -39,6 +39,7 @@ struct intent {
 	bool in_next;  /* the next file has it */
 	bool used;     /* since the last sync of all */
 	unsigned inflight;
+	uint64_t wrote; /* journal_marks's of DST, when a write here ended last */
 };
 
 /* Of a live change, beside what is in the live memory. */
@@ -71,7 +72,8 @@ struct journal {
 
 	struct file current, next;
 	bool starting;	  /* there is no current file of ours yet */
-	bool failed;	  /* ... a write to it has failed */
+	bool failed;	  /* ... a write to it has failed, or it is spoilt */
+	bool spoilt;	  /* the next one is to begin anew */
 	bool full;	  /* ... it cannot grow */
 	bool blocked;	  /* what is to be written waits for journal_retry() */
 	int error;	  /* -errno of the last failure */
@@ -81,9 +83,9 @@ struct journal {
 	struct said *said;	 /* of each live change */
 	uint64_t flushed[SIDES]; /* marks->stable, at the last sync */
 	unsigned unflushed;	 /* live changes of which the file cannot say all yet */
-	uint64_t forced;	 /* ... and does, because there was no room left */
-	uint64_t base;		 /* live changes before it are of no use any more */
-	uint64_t target_base;	 /* ... will be, after the batch */
+	uint64_t forced;      /* ... and does: there was no room, or no side could be flushed */
+	uint64_t base;	      /* live changes before it are of no use any more */
+	uint64_t target_base; /* ... will be, after the batch */
 	struct list_head aheads; /* the oldest first */
 	uint64_t edition;	 /* grows with what there is to say */
 	uint64_t stable_edition; /* ... of which the file says so much */
@@ -312,51 +314,93 @@ force(struct journal *j, uint64_t position)
 }
 
 /*
- * What a change says of the side is not to be said, unless it is said anew: of what is
- * valid there still. False if there is no room for that.
+ * What is to be said can't be told from the live changes any more: the next file says it,
+ * which begins with the map as it is then.
  */
+static void
+spoil(struct journal *j)
+{
+	j->failed = !j->starting;
+	j->spoilt = true;
+}
+
+/* The first live change of which any file, or the next one, is to say something yet. */
+static uint64_t
+first_of_use(const struct journal *j)
+{
+	if (has_current(j))
+		return j->base;
+	if (!j->next_active || j->spoilt)
+		return j->live->head;
+	return j->cursor ? j->next_position : j->slice_position;
+}
+
 static bool
+overlaps(const struct journal_change *c, uint64_t sector, uint64_t count)
+{
+	return c->sector < sector + count && sector < c->sector + c->count;
+}
+
+/*
+ * What a change says of a side that may have lost it is not to be said, unless it is said
+ * anew: of what is valid there still. Where all of it is so nothing better is known. Without
+ * room for that the file is spoilt.
+ */
+static void
 take_back(struct journal *j, uint64_t position, side_mask side)
 {
 	const struct journal_change c = *change_at(j, position);
+	const struct said said = {
+		.wrote = { said_at(j, position)->wrote[SRC], said_at(j, position)->wrote[DST] },
+		.copied = said_at(j, position)->copied,
+	};
 	uint64_t end = c.sector + c.count, run, valid = 0;
 
 	for (uint64_t s = c.sector; s < end; s += run)
 		if (validity_get(j->map, s, end - s, &run) & side)
 			valid += run;
 	if (valid == c.count)
-		return true;
+		return;
 	for (uint64_t s = c.sector; valid && s < end; s += run) {
 		side_mask sides = validity_get(j->map, s, end - s, &run);
 
 		if (!(sides & side))
 			continue;
-		if (room(j) <= j->reserved + 1)
-			return false;
+		if (room(j) <= j->reserved + 1) {
+			spoil(j);
+			return;
+		}
 		journal_change(j, CHANGE_SET, s, run, sides);
+		j->unflushed -= is_unflushed(j, j->live->head - 1);
+		*said_at(j, j->live->head - 1) = said;
+		j->unflushed += is_unflushed(j, j->live->head - 1);
 	}
 	j->unflushed -= is_unflushed(j, position);
 	said_at(j, position)->lost |= side;
 	j->unflushed += is_unflushed(j, position);
 	j->edition++;
-	return true;
 }
 
 /*
- * A side may have lost what was written to it since its last good flush, or M does not
- * believe it any more. A later good flush does not bring that back; but of what M finds
- * there alone nothing better is known.
+ * A side may have lost what was written to it in that range since its last good flush, or
+ * M does not believe it any more. A later good flush does not bring that back.
  */
 static void
-take_back_all(struct journal *j, enum side side)
+take_back_range(struct journal *j, enum side side, uint64_t sector, uint64_t count)
 {
 	uint64_t end = j->live->head;
 
-	for (uint64_t i = j->base; i < end; i++)
-		if (change_at(j, i)->kind == CHANGE_SET && (claims_of(j, i) & side_bit(side)) &&
-		    said_at(j, i)->wrote[side] > j->marks->stable[side] &&
-		    !take_back(j, i, side_bit(side)))
-			return;
+	for (uint64_t i = first_of_use(j); i < end && !j->spoilt; i++)
+		if (overlaps(change_at(j, i), sector, count) &&
+		    change_at(j, i)->kind == CHANGE_SET && (claims_of(j, i) & side_bit(side)) &&
+		    said_at(j, i)->wrote[side] > j->marks->stable[side])
+			take_back(j, i, side_bit(side));
+}
+
+static void
+take_back_all(struct journal *j, enum side side)
+{
+	take_back_range(j, side, 0, validity_sectors(j->map));
 }
 
 /* What waited for a flush of that side to be said is said without: neither could be. */
@@ -375,7 +419,7 @@ journal_failed(struct journal *j, uint64_t sector, uint64_t count, side_mask sid
 	journal_change(j, CHANGE_FAILED, sector, count, sides);
 	for (enum side s = SRC; s < SIDES; s++)
 		if (sides & side_bit(s))
-			take_back_all(j, s);
+			take_back_range(j, s, sector, count);
 }
 
 void
@@ -423,6 +467,16 @@ journal_open_to_copies(const struct journal *j)
 	       room(j) > j->reserved + j->live->entries / 4;
 }
 
+static void
+intent_ask(struct journal *j, struct intent *intent, enum side trusted)
+{
+	intent->side = trusted;
+	intent->stable = intent->in_batch = intent->in_next = false;
+	j->asked++;
+	j->trusted[trusted]++;
+	kick(j);
+}
+
 bool
 journal_intent(struct journal *j, uint64_t sector, enum side trusted)
 {
@@ -436,12 +490,9 @@ journal_intent(struct journal *j, uint64_t sector, enum side trusted)
 				       */
 		intent->journal = j;
 		intent->region = region;
-		intent->side = trusted;
 		j->intent_at[region] = intent;
 		list_add_tail(&intent->link, &j->intents);
-		j->asked++;
-		j->trusted[trusted]++;
-		kick(j);
+		intent_ask(j, intent, trusted);
 	}
 	intent->used = true;
 	return intent->stable;
@@ -461,6 +512,41 @@ void
 journal_write_ends(struct intent *intent)
 {
 	intent->inflight--;
+	intent->wrote = intent->journal->marks->wrote[DST];
+}
+
+/* The source holds stably what the guest's flushes have returned for, in any case. */
+static bool
+may_trust(const struct journal *j, const struct intent *intent, enum side side)
+{
+	uint64_t wrote = intent->inflight ? j->marks->wrote[DST] : intent->wrote;
+
+	return side == SRC || intent->side == side || wrote <= j->marks->stable[DST];
+}
+
+bool
+journal_may_trust(const struct journal *j, enum side side)
+{
+	const struct intent *intent;
+
+	list_for_each_entry(intent, &j->intents, link)
+		if (!may_trust(j, intent, side))
+			return false;
+	return true;
+}
+
+void
+journal_trust(struct journal *j, enum side side)
+{
+	struct intent *intent;
+
+	list_for_each_entry(intent, &j->intents, link) {
+		if (intent->side == side || !may_trust(j, intent, side))
+			continue;
+		j->asked -= !intent->stable;
+		j->trusted[intent->side]--;
+		intent_ask(j, intent, side);
+	}
 }
 
 bool
@@ -503,6 +589,7 @@ begin_next(struct journal *j)
 	struct intent *intent;
 
 	j->next_active = true;
+	j->spoilt = false;
 	j->cursor = 0;
 	j->slice_taken = j->slice_ready = false;
 	j->next = (struct file){ 0 };
@@ -706,7 +793,7 @@ journal_take_all(struct journal *j)
 {
 	j->all_position = j->live->head;
 	j->all_flushed = false;
-	if (!j->next_active && !j->blocked && next_is_due(j))
+	if (!j->blocked && (j->spoilt || (!j->next_active && next_is_due(j))))
 		begin_next(j);
 	if (j->next_active && !j->slice_ready)
 		take_slice(j);
@@ -720,12 +807,10 @@ journal_sync_all(struct journal *j, struct journal_wait *w, side_mask flushed,
 	look(j);
 	if (flushed != BOTH && room(j) < j->live->entries / 2)
 		make_room(j, weakened, ctx);
-	if (j->slice_taken && flushed != BOTH) {
-		if (has_current(j))
-			abandon_next(j);
-		else
-			weaken_slice(j, flushed, weakened, ctx);
-	}
+	if (j->spoilt || (j->slice_taken && flushed != BOTH && has_current(j)))
+		abandon_next(j);
+	else if (j->slice_taken && flushed != BOTH)
+		weaken_slice(j, flushed, weakened, ctx);
 	j->slice_ready = j->slice_taken;
 	j->slice_taken = false;
 	j->note_dirty = true; /* what has been counted since */
@@ -1098,7 +1183,8 @@ next_is_published(struct journal *j)
 	j->current = j->next;
 	j->current.map_end = j->current.chain.offset;
 	j->config.epoch = j->current.chain.epoch;
-	j->starting = j->failed = j->full = false;
+	j->starting = j->full = false;
+	j->failed = j->spoilt;
 	j->error = 0;
 	j->next_active = false;
 	j->stable = true;
@@ -1137,7 +1223,7 @@ store_done(struct store_io *io, int err)
 			j->current.allocated = io->len;
 		break;
 	case STEP_CURRENT:
-		j->failed = err;
+		j->failed |= err != 0;
 		j->error = err ? err : j->error;
 		if (!err) {
 			j->current.chain = j->buf[STORE_CURRENT].chain;

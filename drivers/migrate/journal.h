@@ -70,7 +70,8 @@ enum journal_state {
 	JOURNAL_GOOD,
 	JOURNAL_FULL,	/* the file cannot grow: the copier rests, in the end the guest's writes
 			 */
-	JOURNAL_FAILED, /* a write failed, the next file is being written: writes wait */
+	JOURNAL_FAILED, /* a write failed, or (error is 0) what a disk has lost can't be told
+			   any more: the next file is being written, and writes wait */
 };
 
 struct journal;
@@ -174,6 +175,14 @@ bool journal_intent(struct journal *j, uint64_t sector, enum side trusted);
 /* A write in such a region begins, and has ended on both sides. */
 struct intent *journal_write_begins(struct journal *j, uint64_t sector);
 void journal_write_ends(struct intent *intent);
+
+/*
+ * The strategy changes, and no write is with a disk: intents are to trust the side that the
+ * next one's writes are read from, or who has read one might find it gone after a kill. Those
+ * remain as they are in whose regions that side lacks a flush; whether there are none such.
+ */
+void journal_trust(struct journal *j, enum side side);
+bool journal_may_trust(const struct journal *j, enum side side);
 
 /* Whether there are intents that trust that side. */
 bool journal_trusts(const struct journal *j, enum side side);

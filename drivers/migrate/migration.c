@@ -317,8 +317,32 @@ change_row(struct migration *m)
 	const struct strategy_row *row = m->next_row;
 
 	m->next_row = NULL;
+	m->row_flushed = false;
 	engine_set_row(&m->engine, row);
 	engine_hold_writes(&m->engine, false);
+}
+
+/* Where that fails, it does so without the flush. */
+static void
+row_flushed(void *ctx, int err)
+{
+	struct migration *m = ctx;
+
+	m->row_flushing = false;
+	m->row_flushed = true;
+}
+
+static void
+pump_row(struct migration *m)
+{
+	if (!m->next_row || !engine_drained(&m->engine))
+		return;
+	if (m->row_flushed || !engine_row_wants_flush(&m->engine, m->next_row)) {
+		change_row(m);
+	} else if (!m->row_flushing) {
+		m->row_flushing = true;
+		engine_flush_side(&m->engine, DST, row_flushed, m);
+	}
 }
 
 /*
@@ -337,8 +361,7 @@ pump(void *ctx)
 	end_if_recorded(m);
 	if (m->recording)
 		return;
-	if (m->next_row && engine_drained(&m->engine))
-		change_row(m);
+	pump_row(m);
 	if (!m->stopping) {
 		if (m->state == MIGRATION_SYNCHRONISED && lacking(m, DST))
 			m->state = MIGRATION_COPYING;

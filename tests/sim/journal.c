@@ -320,7 +320,8 @@ journal_crash(enum crash_kind kind)
 		free(journal.made);
 	}
 	journal.made = NULL;
-	if (kind == CRASH_POWER) {
+	/* Those of an older file may be found there still, and are none of this one's. */
+	if (kind == CRASH_POWER && journal.live && journal.live->epoch == file_epoch()) {
 		free(journal.live);
 		journal.live = NULL;
 	}

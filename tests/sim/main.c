@@ -312,7 +312,9 @@ run_many(unsigned jobs, uint64_t first, uint64_t count, bool quick)
 		puts("# stopped before all were run");
 	if (failed == UINT64_MAX)
 		return done < count;
-	if (!quick)
+	if (quick)
+		printf("# seed %" PRIu64 " fails\n", failed);
+	else
 		report(failed);
 	return 1;
 }

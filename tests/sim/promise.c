@@ -274,12 +274,14 @@ promise_lost(enum side side, uint64_t sector, uint64_t old_tag)
 {
 	const struct op *other = half_pending(side_other(side), sector);
 	uint64_t run;
+	bool alone = validity_get(world.map, sector, 1, &run) == side_bit(side);
 
-	if (other && !other->err && !plan_stalls(&world.plan))
-		return; /* it will be there */
+	/* It will be there; but for what only this side had before, and a flush wants now. */
+	if (other && !other->err && !plan_stalls(&world.plan) &&
+	    !(alone && !history_ended(sector, world.disk[side].tag[sector])))
+		return;
 	/* The engine may not have heard yet that the other one has failed too. */
-	if (validity_get(world.map, sector, 1, &run) == side_bit(side) ||
-	    promise.flush_failed[side_other(side)] == 1 + world.events)
+	if (alone || promise.flush_failed[side_other(side)] == 1 + world.events)
 		promise.owed = other ? 0 : history_now();
 	else if (!other || (world.m.engine.row->ack != ACK_FIRST &&
 			    !history_ended(sector, world.disk[side].tag[sector])))

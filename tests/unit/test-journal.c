@@ -577,6 +577,44 @@ test_a_flush_that_failed_takes_away_what_both_had(void **state)
 	stop(&r);
 }
 
+static void
+fill_live_changes(struct running *r, unsigned but)
+{
+	while (r->live->head < ENTRIES - 1 - but)
+		change(r, 1000 + r->live->head * 64, 8, DST_BIT);
+}
+
+/* It goes on with a file that is made of the map, and until then nothing is said. */
+static void
+test_without_room_to_say_what_is_left_of_a_lost_write_the_file_is_made_anew(void **state)
+{
+	struct waiting w = { .wait.done = on_done };
+	struct journal_status status;
+	struct running r;
+
+	start(&r);
+	change(&r, 0, 100, BOTH);
+	fill_live_changes(&r, 2);
+	validity_failed(r.map, 0, 10, DST_BIT);
+	journal_failed(r.journal, 0, 10, DST_BIT);
+	journal_get_status(r.journal, &status);
+	assert_int_equal(status.state, JOURNAL_FAILED);
+	assert_int_equal(status.error, 0); /* nobody need do anything */
+	assert_false(journal_open_to_writes(r.journal));
+	assert_true(journal_wants_sync(r.journal));
+	flush_disks(&r, DST_BIT);
+	journal_sync(r.journal, &w.wait);
+	assert_false(w.done);
+	assert_int_equal(file_says(&r, 0), SRC_BIT);
+	sync_all(&r, BOTH);
+	assert_true(w.done);
+	assert_true(journal_open_to_writes(r.journal));
+	assert_int_equal(file_says(&r, 0), SRC_BIT);
+	assert_int_equal(file_says(&r, 50), BOTH);
+	assert_reads_as(&r, NULL);
+	stop(&r);
+}
+
 /* So that a dead disk does not hold the guest for ever; the status tells. */
 static void
 test_a_disk_that_is_never_flushed_does_not_fill_the_live_changes(void **state)
@@ -696,6 +734,8 @@ main(void)
 		cmocka_unit_test(test_the_file_names_a_side_only_once_that_has_been_flushed),
 		cmocka_unit_test(test_what_is_said_late_does_not_undo_what_came_after_it),
 		cmocka_unit_test(test_a_flush_that_failed_takes_away_what_both_had),
+		cmocka_unit_test(
+			test_without_room_to_say_what_is_left_of_a_lost_write_the_file_is_made_anew),
 		cmocka_unit_test(
 			test_a_disk_that_is_never_flushed_does_not_fill_the_live_changes),
 		cmocka_unit_test(

@@ -235,7 +235,7 @@ bench bench-quick: deps
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
 
 bench: ## measure what is required, five times over (BENCH='idle-copy cost' for some, ROUNDS=N)
-bench-quick: ## the same once, on small disks, in under three minutes
+bench-quick: ## most figures once, on small disks (without sparse, fifty, matrix), in build/bench-quick
 
 # --- house-keeping ------------------------------------------------------------
 

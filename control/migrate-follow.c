@@ -47,10 +47,13 @@ static const struct {
 	{ "destination-errors", -EIO,
 	  "mend the destination, then tap-ctl migrate resume; or cancel" },
 	{ "source-errors", -EIO, "mend the source, then tap-ctl migrate resume; or cancel" },
-	{ "bad-sectors", -EIO, "tap-ctl migrate complete goes on without them; or cancel" },
+	{ "bad-sectors", -EIO,
+	  "tap-ctl migrate resume reads them again; with lr it also goes on once the guest has "
+	  "written them; or cancel" },
 	{ "stalled", -ETIMEDOUT, "it goes on when the disk answers; or cancel" },
-	{ "journal-full", -ENOSPC, "make room for the journal, then tap-ctl migrate resume" },
-	{ "journal-failed", -EIO, "mend what the journal is on, then tap-ctl migrate resume" },
+	{ "journal-full", -ENOSPC, "it goes on by itself once there is room for the journal" },
+	{ "journal-failed", -EIO,
+	  "it goes on by itself once what the journal is on has been mended" },
 };
 
 static const char *

@@ -22,8 +22,8 @@ check_mark(int fd, const char *image, bool force)
 			-EBUSY,
 			"%s is the %s of migration %s. Parts of the disk may be on the other "
 			"image only: whoever uses this one by itself can read old data, and "
-			"what is written here can be lost. tap-ctl migrate status --state %s "
-			"tells how it stands; --force removes the mark all the same",
+			"what is written here can be lost. tap-ctl migrate inspect %s tells "
+			"how it stands; --force removes the mark all the same",
 			image, image_mark_role_name(mark.role), mark.uuid, mark.name);
 	if (err == -EBADMSG && !force)
 		return tap_ctl_fail(err,

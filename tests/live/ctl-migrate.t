@@ -110,6 +110,10 @@ script "complete --wait does not wait where the operator must act" 28 on complet
 	line copying "" 1
 	line paused no-space 1)
 like "$(cat said)" "no-space.*make room" "and says what to do"
+script "nor where sectors cannot be read" 5 on complete --wait < <(
+	line copying "" 1
+	line paused bad-sectors 1)
+like "$(cat said)" "bad-sectors.*tap-ctl migrate resume reads them again" "and says what to do"
 script "complete --wait of a disk that is closed" 103 on complete --wait < <(
 	line copying "" 1
 	line copying "" 1 final)

@@ -58,7 +58,7 @@ is "$(mark src), $(mark dst)" "source $T/dst.migrate, destination $T/dst.migrate
 refuses "the source" "is the source of a migration.*open migrate:$T/dst.migrate" tap create -a "aio:$T/src"
 refuses "the destination, read-only" "is the destination of a migration.*open migrate:$T/dst.migrate" \
 	tap create -a "aio:$T/dst" -R
-refuses "to unmark it" "--force" tap migrate unmark src
+refuses "to unmark it" "tap-ctl migrate inspect $T/dst.migrate tells .*--force" tap migrate unmark src
 mv src elsewhere
 refuses "the source under another name" "open migrate:$T/dst.migrate" tap create -a "aio:$T/elsewhere"
 mv elsewhere src

@@ -170,6 +170,15 @@ adjust(struct pacer *p, uint64_t now_ns)
 		set_unit(p, p->unit * 2);
 }
 
+/* What the growth is reckoned from is to be known as well as what has grown. */
+static double
+rest_samples(const struct pacer *p)
+{
+	double n = samples_wanted(p);
+
+	return n < REST_SAMPLES ? REST_SAMPLES : n;
+}
+
 /* Whether the guest's latency without the copy is to be looked at. */
 static bool
 rest_is_due(const struct pacer *p, uint64_t now_ns)
@@ -190,7 +199,8 @@ rest_is_over(const struct pacer *p, uint64_t now_ns)
 {
 	uint64_t ns = now_ns - p->clean_ns;
 
-	return !p->copies && ns >= REST_NS && (ns >= REST_MAX_NS || p->clean >= REST_SAMPLES);
+	return !p->copies && ns >= REST_NS &&
+	       (ns >= REST_MAX_NS || p->clean >= rest_samples(p));
 }
 
 static void
@@ -257,7 +267,7 @@ pacer_guest_ends(struct pacer *p, uint64_t began_ns, uint64_t now_ns)
 	if (began_ns >= p->run_ns)
 		latency_add(&p->step, now_ns - began_ns, UINT64_MAX);
 	else if (began_ns >= p->clean_ns)
-		latency_add(&p->base, now_ns - began_ns, PACER_BASE);
+		latency_add(&p->base, now_ns - began_ns, (uint64_t)(2 * rest_samples(p)));
 	if (!p->resting && step_is_over(p, now_ns)) {
 		adjust(p, now_ns);
 		begin_step(p, now_ns);

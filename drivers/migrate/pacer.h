@@ -6,8 +6,8 @@
  * guest may feel of the copy: its mean latency (and for a guest that always has a queue
  * the time between two answers) may grow by so many percent.
  *
- * The guest's latency without the copy (base) is measured while the copier rests, a
- * few milliseconds twice a second; with it, all the time in between, in steps of ten
+ * The guest's latency without the copy (base) is measured while the copier rests, 5 to
+ * 50 milliseconds twice a second; with it, all the time in between, in steps of ten
  * milliseconds or more. A request belongs to the time at which it began. After each
  * step the rate that is allowed is multiplied by 1 + g * e, or divided by 1 - g * e
  * where e < 0:
@@ -19,7 +19,8 @@
  * for each e-fold change of the rate: whatever disk, guest and target, the loop's
  * gain is g, a half. Where queues build up it is steeper, by 1 / (1 - load); a gain of
  * up to 2 would still settle. Less than PACER_SAMPLES / target^2 requests say too
- * little about a small target: g is smaller in proportion. The rate grows only if it
+ * little about a small target: g is smaller in proportion, and a rest waits for so many. The
+ * rate grows only if it
  * was what held the copier back, and never falls below PACER_FLOOR, so that no guest
  * can starve the copy.
  *
@@ -44,7 +45,6 @@
 #define PACER_FLOOR    ((uint64_t)4 << 20) /* bytes a second */
 #define PACER_IDLE_NS  20000000ull
 #define PACER_SAMPLES  4
-#define PACER_BASE     128
 #define PACER_UNIT_MIN (128u << 10) /* bytes */
 
 /* --priority, as percent of --guest-latency. */
@@ -78,7 +78,7 @@ struct pacer {
 	uint32_t target;	 /* percent; 0: whatever the guest feels */
 	uint32_t unit_max;	 /* bytes */
 	uint32_t unit;		 /* ... to be copied at once while the guest is there */
-	struct latency base;	 /* without the copy: of the last PACER_BASE requests or so */
+	struct latency base;	 /* without the copy: of the last requests in rests */
 	struct latency with;	 /* with it, in the last step */
 	struct latency step;	 /* ... in this one */
 	double base_interval_ns; /* between two answers, likewise */

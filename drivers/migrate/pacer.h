@@ -19,10 +19,9 @@
  * for each e-fold change of the rate: whatever disk, guest and target, the loop's
  * gain is g, a half. Where queues build up it is steeper, by 1 / (1 - load); a gain of
  * up to 2 would still settle. Less than PACER_SAMPLES / target^2 requests say too
- * little about a small target: g is smaller in proportion, and a rest waits for so many. The
- * rate grows only if it
- * was what held the copier back, and never falls below PACER_FLOOR, so that no guest
- * can starve the copy.
+ * little about a small target: g is smaller in proportion, and a rest waits for so many.
+ * The rate grows only if it was what held the copier back, and never falls below
+ * PACER_FLOOR, so that no guest can starve the copy.
  *
  * A guest that has asked for nothing for PACER_IDLE_NS leaves the copy the whole disk,
  * until its next request; one that comes back too soon, again and again, for a few

@@ -45,6 +45,7 @@ struct copy {
 	int err;	    /* of one of them */
 	char *buf;	    /* of a unit, once needed */
 	uint64_t flush_errors; /* of the side read, when it was */
+	uint64_t retry_ns;     /* the copier's, when this began: which try it belongs to */
 };
 
 static void copy_step(struct copy *copy);
@@ -88,16 +89,24 @@ copy_end(struct copy *copy)
 	pool_put(&c->copies, copy);
 }
 
+/*
+ * Copies that were under way at once are one try: what has failed under one of them
+ * may well fail under all. The first failure counts, and sets the time of the next
+ * try, from which those that began before can be told.
+ */
 static void
 copy_fail(struct copy *copy, int err)
 {
 	struct copier *c = copy->copier;
 
 	c->error = err;
-	c->retry_ns = c->engine->now_ns(c->engine->ctx) + COPIER_RETRY_NS;
+	if (copy->retry_ns == c->retry_ns) {
+		c->failures++;
+		c->retry_ns = c->engine->now_ns(c->engine->ctx) + COPIER_RETRY_NS;
+	}
 	if (err == -ENOSPC)
 		c->stop = COPIER_NO_SPACE;
-	else if (++c->failures >= COPIER_TRIES)
+	else if (c->failures >= COPIER_TRIES)
 		c->stop = COPIER_WRITE_ERRORS;
 	copy_end(copy);
 }
@@ -141,8 +150,9 @@ piece_written(struct side_io *sio, int err)
 	struct copier *c = copy->copier;
 	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
 
+	/* What a stall lost has not failed: it is copied again when both sides answer. */
 	if (copy->closure.lost && !err)
-		err = -ETIMEDOUT;
+		err = -EAGAIN;
 	if (err)
 		copy->err = err;
 	else if (!read_stands(copy))
@@ -309,7 +319,7 @@ copy_read_done(struct side_io *sio, int err)
 	struct copier *c = copy->copier;
 
 	if (copy->closure.lost) {
-		copy_fail(copy, -ETIMEDOUT);
+		copy_end(copy);
 		return;
 	}
 	if (!err) {
@@ -408,7 +418,7 @@ copy_status_done(struct side_io *sio, int err)
 
 	c->asking--;
 	if (copy->closure.lost) {
-		copy_fail(copy, -ETIMEDOUT);
+		copy_end(copy);
 		return;
 	}
 	c->ask = err || !sio->io.zero || sio->io.count < copy->asked ? HOLE_SECTORS
@@ -573,6 +583,7 @@ copy_start(struct copier *c, struct copy *copy, uint64_t sector)
 	const struct closure *closed;
 
 	copy->copier = c;
+	copy->retry_ns = c->retry_ns;
 	count_skipped(c, sector);
 	copy->first_visit = c->to == DST && sector == c->counters.counted_to;
 	/* Whole holes are closed at once: that costs the guest no data's copy. */

@@ -17,9 +17,10 @@
  * A rollback is the same copier with the sides exchanged.
  *
  * A read that fails is narrowed to the sectors that cannot be read; they are
- * listed and left out, the rest proceeds. A write that fails is tried again,
- * COPIER_TRIES times in a row, before the copier stops. The guest goes on in
- * either case.
+ * listed and left out, the rest proceeds. Writes that fail are tried again after
+ * COPIER_RETRY_NS; when COPIER_TRIES tries in a row have failed the copier stops.
+ * Copies that a silent side has lost are simply made again. The guest goes on in
+ * any case.
  *
  * Memory: depth buffers of one unit, at most 32 MiB in tapdisk (slots.h).
  */
@@ -78,9 +79,9 @@ struct copier {
 
 	enum copier_stop stop;
 	int error;	   /* -errno of the last failure */
-	unsigned failures; /* writes, in a row */
+	unsigned failures; /* tries in a row, each of all the copies then under way */
 	unsigned read_failures;
-	uint64_t retry_ns; /* not before then */
+	uint64_t retry_ns; /* not before then; another one for each try */
 	uint64_t wake_ns;  /* when a pump that did nothing would do something; or never */
 	struct bad_run bad[COPIER_BAD_RUNS];
 	unsigned bad_runs;

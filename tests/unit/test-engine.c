@@ -1765,6 +1765,89 @@ test_only_failures_in_a_row_stop_the_copier(void **state)
 	world_end(w);
 }
 
+/* Answers what is outstanding on one side, and nothing that comes of it. */
+static void
+answer_all(struct world *w, enum side side, int err)
+{
+	for (unsigned n = outstanding(w, side); n; n--)
+		fake_complete(list_entry(w->disk[side].outstanding.next, struct disk_io, link),
+			      err);
+}
+
+static struct world *
+begin_copying_eight_at_once(void)
+{
+	return world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "SSSSSSSS", .depth = 8, .running = true });
+}
+
+/* Whichever side it was that hung. */
+static void
+test_a_stall_of_many_copies_is_no_failure(void **state)
+{
+	for (enum side hung = SRC; hung <= DST; hung++) {
+		struct world *w = begin_copying_eight_at_once();
+
+		if (hung == DST)
+			answer_all(w, SRC, 0);
+		assert_int_equal(outstanding(w, hung), 8);
+		pass_time(w, STALL_NS);
+		assert_int_equal(status_of(w).pause, PAUSE_STALLED);
+		answer_all(w, hung, 0);
+		assert_int_equal(status_of(w).pause, PAUSE_NONE);
+		settle(w);
+		assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+		world_end(w);
+	}
+}
+
+static void
+test_copies_that_fail_at_once_are_one_failure(void **state)
+{
+	struct world *w = begin_copying_eight_at_once();
+
+	for (int i = 0; i < COPIER_TRIES; i++) {
+		assert_int_equal(status_of(w).pause, PAUSE_NONE);
+		assert_int_equal(outstanding(w, SRC), 8);
+		answer_all(w, SRC, 0);
+		assert_int_equal(outstanding(w, DST), 8);
+		answer_all(w, DST, -EIO);
+		assert_int_equal(outstanding_all(w), 0); /* not before a while */
+		pass_time(w, COPIER_RETRY_NS);
+	}
+	assert_int_equal(status_of(w).pause, PAUSE_WRITE_ERRORS);
+	assert_int_equal(status_of(w).error, -EIO);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+/* One that began before the last try does not put off the next, nor count for it. */
+static void
+test_a_copy_that_fails_late_belongs_to_the_try_that_it_began_in(void **state)
+{
+	struct world *w = begin_copying_eight_at_once();
+	struct disk_io *late;
+
+	answer_all(w, SRC, 0);
+	late = the_io(w, DST, DISK_WRITE, C(7), CHUNK);
+	for (unsigned n = 0; n < 7; n++)
+		answer(w, DST, DISK_WRITE, C(n), CHUNK, -EIO);
+	pass_time(w, COPIER_RETRY_NS);
+	answer_all(w, SRC, 0);
+	assert_int_equal(w->m.copier.failures, 1);
+	fake_complete(late, -EIO);
+	assert_int_equal(w->m.copier.failures, 1);
+	for (unsigned n = 0; n < 7; n++)
+		answer(w, DST, DISK_WRITE, C(n), CHUNK, -EIO);
+	assert_int_equal(w->m.copier.failures, 2);
+	pass_time(w, COPIER_RETRY_NS);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
 /* Answers reads of the source that touch sector badly, everything else well. */
 static void
 settle_but(struct world *w, uint64_t bad)
@@ -2291,6 +2374,10 @@ main(void)
 		cmocka_unit_test(
 			test_a_destination_that_fails_again_and_again_stops_the_copier_and_not_the_guest),
 		cmocka_unit_test(test_only_failures_in_a_row_stop_the_copier),
+		cmocka_unit_test(test_a_stall_of_many_copies_is_no_failure),
+		cmocka_unit_test(test_copies_that_fail_at_once_are_one_failure),
+		cmocka_unit_test(
+			test_a_copy_that_fails_late_belongs_to_the_try_that_it_began_in),
 		cmocka_unit_test(test_a_failed_copy_read_is_narrowed_to_the_sectors_that_fail),
 		cmocka_unit_test(test_bad_sectors_are_tried_again_when_told),
 		cmocka_unit_test(

@@ -288,19 +288,23 @@ copy_write(struct copy *copy)
 		copy_window_done(copy);
 }
 
-static void
+/* False if there is no room. The sectors are not listed yet. */
+static bool
 bad_add(struct copier *c, uint64_t sector, uint64_t count)
 {
-	struct bad_run *last = c->bad_runs ? &c->bad[c->bad_runs - 1] : NULL;
+	for (unsigned i = 0; i < c->bad_runs; i++) {
+		struct bad_run *run = &c->bad[i];
 
-	if (last && last->sector + last->count == sector)
-		last->count += count;
-	else if (c->bad_runs < COPIER_BAD_RUNS)
-		c->bad[c->bad_runs++] = (struct bad_run){ sector, count };
-	else
-		c->stop = COPIER_READ_ERRORS;
-	if (++c->read_failures >= READ_ERRORS_MAX)
-		c->stop = COPIER_READ_ERRORS;
+		if (run->sector + run->count != sector && sector + count != run->sector)
+			continue;
+		run->sector = run->sector < sector ? run->sector : sector;
+		run->count += count;
+		return true;
+	}
+	if (c->bad_runs == COPIER_BAD_RUNS)
+		return false;
+	c->bad[c->bad_runs++] = (struct bad_run){ sector, count };
+	return true;
 }
 
 static const struct bad_run *
@@ -310,6 +314,54 @@ bad_at(const struct copier *c, uint64_t sector)
 		if (sector >= c->bad[i].sector && sector - c->bad[i].sector < c->bad[i].count)
 			return &c->bad[i];
 	return NULL;
+}
+
+/* Where the first run behind that sector begins, if before limit; or limit. */
+static uint64_t
+bad_after(const struct copier *c, uint64_t sector, uint64_t limit)
+{
+	for (unsigned i = 0; i < c->bad_runs; i++)
+		if (c->bad[i].sector > sector && c->bad[i].sector < limit)
+			limit = c->bad[i].sector;
+	return limit;
+}
+
+/* The first sector from there on that lacks the side and can be read, for all we know. */
+static uint64_t
+next_to_copy(const struct copier *c, uint64_t sector)
+{
+	const struct bad_run *bad;
+
+	for (;;) {
+		sector = validity_next_lacking(c->engine->map, sector, c->to);
+		bad = bad_at(c, sector);
+		if (!bad)
+			return sector;
+		sector = bad->sector + bad->count;
+	}
+}
+
+/*
+ * What the guest has written anew may be readable again. What is left of a run that
+ * finds no room is read, and found, again.
+ */
+void
+copier_guest_wrote(struct copier *c, uint64_t sector, uint64_t count)
+{
+	uint64_t end = sector + count;
+
+	for (unsigned i = c->bad_runs; i--;) {
+		struct bad_run run = c->bad[i];
+		uint64_t run_end = run.sector + run.count;
+
+		if (run.sector >= end || run_end <= sector)
+			continue;
+		c->bad[i] = c->bad[--c->bad_runs];
+		if (run.sector < sector)
+			bad_add(c, run.sector, sector - run.sector);
+		if (run_end > end)
+			bad_add(c, end, run_end - end);
+	}
 }
 
 static void
@@ -330,12 +382,18 @@ copy_read_done(struct side_io *sio, int err)
 		copy_write(copy);
 		return;
 	}
+	if (err == -ENOMEM) { /* ours, not the disk's */
+		copy_fail(copy, err);
+		return;
+	}
 	c->error = err;
 	if (sio->io.count > c->align) {
 		copy->unit = sio->io.count / 2 / c->align * c->align;
 		copy->unit = copy->unit < c->align ? c->align : copy->unit;
 	} else {
-		bad_add(c, sio->io.sector, sio->io.count);
+		if (++c->read_failures >= READ_ERRORS_MAX ||
+		    !bad_add(c, sio->io.sector, sio->io.count))
+			c->stop = COPIER_READ_ERRORS;
 		copy->pos = sio->io.sector + sio->io.count;
 	}
 	if (c->stop)
@@ -359,6 +417,7 @@ window_end(const struct copy *copy, uint64_t sector)
 		limit = sector + copy->unit;
 	if (limit > c->data_until)
 		limit = c->data_until;
+	limit = bad_after(c, sector, limit);
 	for (uint64_t s = sector; s < limit && s - until <= grain(c) && runs < PIECES;
 	     s += run) {
 		if (validity_get(c->engine->map, s, limit - s, &run) & side_bit(c->to))
@@ -474,7 +533,7 @@ copy_step(struct copy *copy)
 {
 	struct copier *c = copy->copier;
 	uint64_t end = copy->closure.sector + copy->closure.count;
-	uint64_t sector = validity_next_lacking(c->engine->map, copy->pos, c->to);
+	uint64_t sector = next_to_copy(c, copy->pos);
 
 	if (sector >= end || !engine_lets_copy(c->engine)) {
 		copy_end(copy);
@@ -551,8 +610,7 @@ next_chunk(struct copier *c, uint64_t *sector)
 
 	while (validity_lacking(e->map, c->to)) {
 		const struct closure *closed;
-		const struct bad_run *bad;
-		uint64_t at = validity_next_lacking(e->map, c->cursor, c->to);
+		uint64_t at = next_to_copy(c, c->cursor);
 
 		if (at >= size) {
 			if (round)
@@ -562,15 +620,14 @@ next_chunk(struct copier *c, uint64_t *sector)
 			c->cursor = 0;
 			continue;
 		}
-		bad = bad_at(c, at);
 		closed = engine_closure_at(e, at);
-		if (!bad && !closed) {
+		if (!closed) {
 			if (round)
 				begin_pass(c);
 			*sector = at / e->chunk * e->chunk;
 			return true;
 		}
-		c->cursor = closed ? closed->sector + closed->count : bad->sector + bad->count;
+		c->cursor = closed->sector + closed->count;
 	}
 	return false;
 }

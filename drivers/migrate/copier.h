@@ -17,7 +17,8 @@
  * A rollback is the same copier with the sides exchanged.
  *
  * A read that fails is narrowed to the sectors that cannot be read; they are
- * listed and left out, the rest proceeds. Writes that fail are tried again after
+ * listed and left out until the guest has written them or the operator says so,
+ * the rest proceeds. Writes that fail are tried again after
  * COPIER_RETRY_NS; when COPIER_TRIES tries in a row have failed the copier stops.
  * Copies that a silent side has lost are simply made again. The guest goes on in
  * any case.
@@ -83,7 +84,7 @@ struct copier {
 	unsigned read_failures;
 	uint64_t retry_ns; /* not before then; another one for each try */
 	uint64_t wake_ns;  /* when a pump that did nothing would do something; or never */
-	struct bad_run bad[COPIER_BAD_RUNS];
+	struct bad_run bad[COPIER_BAD_RUNS]; /* no two overlap */
 	unsigned bad_runs;
 
 	unsigned active;  /* chunks being copied */
@@ -113,6 +114,9 @@ void copier_turn(struct copier *c, enum side to);
 
 /* Starts as many copies as depth and pace allow. Called from engine.after_run. */
 void copier_pump(struct copier *c);
+
+/* A write of the guest's there has succeeded: what could not be read is tried again. */
+void copier_guest_wrote(struct copier *c, uint64_t sector, uint64_t count);
 
 /* Forgets errors and unreadable sectors, and tries them again. */
 void copier_retry(struct copier *c);

@@ -7,8 +7,7 @@
 
 /*
  * At most this much of a hole is closed to the guest at once, where it must be made on
- * the side that is written, and asked about. Disks answer for all of what they are asked:
- * twice as much is asked next where all of it was a hole.
+ * the side that is written; and so much where it need not, or is asked about.
  */
 #define HOLE_SECTORS	 ((uint64_t)(1u << 30) / SECTOR_BYTES)
 #define HOLE_SECTORS_MAX ((uint64_t)1 << 29)
@@ -40,7 +39,6 @@ struct copy {
 	bool first_visit;   /* ... of these chunks: what is valid there is skipped */
 	bool hole;	    /* no data is expected: it is longer than what is copied at once */
 	bool again;	    /* what was read is not to be believed */
-	uint32_t asked;	    /* sectors of a question about holes */
 	unsigned writes;    /* pieces under way */
 	int err;	    /* of one of them */
 	char *buf;	    /* of a unit, once needed */
@@ -480,9 +478,6 @@ copy_status_done(struct side_io *sio, int err)
 		copy_end(copy);
 		return;
 	}
-	c->ask = err || !sio->io.zero || sio->io.count < copy->asked ? HOLE_SECTORS
-		 : c->ask < HOLE_SECTORS_MAX			     ? c->ask * 2
-								     : c->ask;
 	if (err || !sio->io.zero) {
 		/* Data may be believed for as long as we like: it is at worst copied
 		 * for nothing. A disk that cannot say is data all over. */
@@ -519,8 +514,7 @@ copy_status(struct copy *copy, uint64_t sector)
 	copy->sio.io.op = DISK_STATUS;
 	copy->sio.io.zero = false;
 	copy->sio.io.sector = sector;
-	copy->sio.io.count = (uint32_t)(left < c->ask ? left : c->ask);
-	copy->asked = copy->sio.io.count;
+	copy->sio.io.count = (uint32_t)(left < HOLE_SECTORS_MAX ? left : HOLE_SECTORS_MAX);
 	c->asking++;
 	copy->sio.io.buf = NULL;
 	copy->sio.done = copy_status_done;
@@ -740,7 +734,6 @@ copier_init(struct copier *c, const struct copier_config *config)
 		.pristine = config->pristine,
 		.counters = config->counters,
 		.cursor = config->counters.counted_to,
-		.ask = HOLE_SECTORS,
 		.lacking_at_pass = { UINT64_MAX, UINT64_MAX },
 	};
 	pacer_init(&c->pacer, config->unit * SECTOR_BYTES, e->now_ns(e->ctx));

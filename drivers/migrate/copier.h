@@ -76,7 +76,6 @@ struct copier {
 	uint64_t lacking_at_pass[2];	/* sectors, when this pass and the one before began */
 	uint64_t data_from, data_until; /* there the side read is known to hold data */
 	uint64_t hole_until;		/* ... was seen to hold none up to here: a hint */
-	uint64_t ask;			/* sectors: how far to ask for a hole's end */
 
 	enum copier_stop stop;
 	int error;	   /* -errno of the last failure */

@@ -15,6 +15,8 @@
 
 #define PIECES 16 /* writes of one window */
 
+_Static_assert(COPIER_MAX_DEPTH <= SLOTS_MAX, "each copy can have its buffer");
+
 struct copy;
 
 /* What is lacking in one run of a window, and is being written. */
@@ -413,8 +415,8 @@ window_end(const struct copy *copy, uint64_t sector)
 
 	if (limit - sector > copy->unit)
 		limit = sector + copy->unit;
-	if (limit > c->data_until)
-		limit = c->data_until;
+	if (limit > c->seen.data_until)
+		limit = c->seen.data_until;
 	limit = bad_after(c, sector, limit);
 	for (uint64_t s = sector; s < limit && s - until <= grain(c) && runs < PIECES;
 	     s += run) {
@@ -458,7 +460,7 @@ copy_leave_hole(struct copy *copy, uint64_t sector)
 {
 	struct copier *c = copy->copier;
 
-	c->hole_until = 0;
+	c->seen.hole_until = 0;
 	if (c->cursor > sector)
 		c->cursor = sector / c->engine->chunk * c->engine->chunk;
 	copy_end(copy);
@@ -481,13 +483,13 @@ copy_status_done(struct side_io *sio, int err)
 	if (err || !sio->io.zero) {
 		/* Data may be believed for as long as we like: it is at worst copied
 		 * for nothing. A disk that cannot say is data all over. */
-		c->data_from = err ? 0 : sector;
-		c->data_until = err ? UINT64_MAX : until;
+		c->seen.data_from = err ? 0 : sector;
+		c->seen.data_until = err ? UINT64_MAX : until;
 		copy_step(copy);
 		return;
 	}
 	/* That it is zero holds only where the guest cannot write: in the closure. */
-	c->hole_until = until;
+	c->seen.hole_until = until;
 	validity_get(c->engine->map, sector, end - sector, &run);
 	run = run < sio->io.count ? run : sio->io.count;
 	if (copy->hole && sector + run < end) {
@@ -535,7 +537,7 @@ copy_step(struct copy *copy)
 	}
 	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
 	copy->again = false;
-	if (sector < c->data_from || sector >= c->data_until)
+	if (sector < c->seen.data_from || sector >= c->seen.data_until)
 		copy_status(copy, sector);
 	else if (copy->hole)
 		copy_leave_hole(copy, sector);
@@ -638,11 +640,11 @@ copy_start(struct copier *c, struct copy *copy, uint64_t sector)
 	count_skipped(c, sector);
 	copy->first_visit = c->to == DST && sector == c->counters.counted_to;
 	/* Whole holes are closed at once: that costs the guest no data's copy. */
-	if (c->hole_until > sector + count) {
+	if (c->seen.hole_until > sector + count) {
 		uint64_t most = known_zero(copy) ? HOLE_SECTORS_MAX : HOLE_SECTORS;
 
 		copy->hole = true;
-		count = (c->hole_until - sector) / e->chunk * e->chunk;
+		count = (c->seen.hole_until - sector) / e->chunk * e->chunk;
 		count = count < most ? count : most;
 	}
 	if (count > validity_sectors(e->map) - sector)
@@ -716,7 +718,7 @@ copier_turn(struct copier *c, enum side to)
 	assert(!c->active);
 	c->to = to;
 	c->cursor = 0;
-	c->data_until = c->hole_until = 0;
+	c->seen = (struct copier_seen){ 0 };
 	copier_retry(c);
 }
 

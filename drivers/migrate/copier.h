@@ -61,6 +61,16 @@ struct bad_run {
 	uint64_t count;
 };
 
+/*
+ * What the side that is read has said of its holes, for whichever copy comes there next.
+ * Data is believed; a hole only tells how much to close before it is asked about again,
+ * for the guest may have written there since.
+ */
+struct copier_seen {
+	uint64_t data_from, data_until; /* sectors: it holds data */
+	uint64_t hole_until;		/* it held none up to here, from where it was asked */
+};
+
 struct copier {
 	struct engine *engine;
 	enum side to;
@@ -71,11 +81,10 @@ struct copier {
 	struct pacer pacer;
 
 	struct copier_counters counters;
-	uint64_t cursor;		/* sectors */
-	unsigned pass;			/* times that the cursor has come round */
-	uint64_t lacking_at_pass[2];	/* sectors, when this pass and the one before began */
-	uint64_t data_from, data_until; /* there the side read is known to hold data */
-	uint64_t hole_until;		/* ... was seen to hold none up to here: a hint */
+	uint64_t cursor;	     /* sectors */
+	unsigned pass;		     /* times that the cursor has come round */
+	uint64_t lacking_at_pass[2]; /* sectors, when this pass and the one before began */
+	struct copier_seen seen;
 
 	enum copier_stop stop;
 	int error;	   /* -errno of the last failure */

@@ -384,7 +384,11 @@ tdaio_status_done(struct td_work *work)
 
 	if (req->err)
 		tdaio_finish(req, req->err == -EINVAL ? -EOPNOTSUPP : req->err);
-	else if (tdaio_answer_step(req))
+	else if (!tdaio_answer_step(req))
+		return;
+	else if (req->treq.flags & TD_REQ_ONE)
+		tdaio_finish(req, -ECANCELED);
+	else
 		tdaio_work_queue(req);
 }
 

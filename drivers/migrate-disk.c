@@ -48,7 +48,10 @@ request_end(struct request *r)
 	io->done(io, err);
 }
 
-/* A piece of a status: only what adjoins the answer so far extends it. */
+/*
+ * A piece of a status: only what adjoins the answer so far extends it. That is enough:
+ * who asks wants to know how far it goes, and drivers need not look at all the rest.
+ */
 static void
 request_status(struct request *r, const td_request_t *treq)
 {
@@ -128,10 +131,10 @@ image_request_done(td_request_t treq, int res)
 
 	if (res == -EBUSY && retry_later(r->d, &treq))
 		return;
-	if (res && !r->err)
-		r->err = res < 0 ? res : -res;
 	if (r->io->op == DISK_STATUS && !res)
 		request_status(r, &treq);
+	if (res && !r->err && !r->run)
+		r->err = res < 0 ? res : -res;
 	r->left -= (uint64_t)treq.secs;
 	if (!r->left)
 		request_end(r);
@@ -213,6 +216,8 @@ image_disk_submit(struct disk *disk, struct disk_io *io)
 #ifdef TAPDISK_EXTENDED
 	if (io->no_hole)
 		treq.flags = TD_REQ_NO_HOLE;
+	if (io->op == DISK_STATUS)
+		treq.flags = TD_REQ_ONE;
 #endif
 	if (io->op == DISK_FLUSH) {
 		treq.secs = 0;

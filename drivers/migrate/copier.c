@@ -7,14 +7,15 @@
 
 /*
  * At most this much of a hole is closed to the guest at once, where it must be made on
- * the side that is written, and asked about. Disks answer for all of what they are asked:
- * twice as much is asked next where all of it was a hole.
+ * the side that is written; and so much where it need not, or is asked about.
  */
 #define HOLE_SECTORS	 ((uint64_t)(1u << 30) / SECTOR_BYTES)
 #define HOLE_SECTORS_MAX ((uint64_t)1 << 29)
 #define READ_ERRORS_MAX	 64 /* unreadable in a row: not a bad sector, a bad disk */
 
 #define PIECES 16 /* writes of one window */
+
+_Static_assert(COPIER_MAX_DEPTH <= SLOTS_MAX, "each copy can have its buffer");
 
 struct copy;
 
@@ -40,11 +41,11 @@ struct copy {
 	bool first_visit;   /* ... of these chunks: what is valid there is skipped */
 	bool hole;	    /* no data is expected: it is longer than what is copied at once */
 	bool again;	    /* what was read is not to be believed */
-	uint32_t asked;	    /* sectors of a question about holes */
 	unsigned writes;    /* pieces under way */
 	int err;	    /* of one of them */
 	char *buf;	    /* of a unit, once needed */
 	uint64_t flush_errors; /* of the side read, when it was */
+	uint64_t retry_ns;     /* the copier's, when this began: which try it belongs to */
 };
 
 static void copy_step(struct copy *copy);
@@ -88,16 +89,24 @@ copy_end(struct copy *copy)
 	pool_put(&c->copies, copy);
 }
 
+/*
+ * Copies that were under way at once are one try: what has failed under one of them
+ * may well fail under all. The first failure counts, and sets the time of the next
+ * try, from which those that began before can be told.
+ */
 static void
 copy_fail(struct copy *copy, int err)
 {
 	struct copier *c = copy->copier;
 
 	c->error = err;
-	c->retry_ns = c->engine->now_ns(c->engine->ctx) + COPIER_RETRY_NS;
+	if (copy->retry_ns == c->retry_ns) {
+		c->failures++;
+		c->retry_ns = c->engine->now_ns(c->engine->ctx) + COPIER_RETRY_NS;
+	}
 	if (err == -ENOSPC)
 		c->stop = COPIER_NO_SPACE;
-	else if (++c->failures >= COPIER_TRIES)
+	else if (c->failures >= COPIER_TRIES)
 		c->stop = COPIER_WRITE_ERRORS;
 	copy_end(copy);
 }
@@ -141,8 +150,9 @@ piece_written(struct side_io *sio, int err)
 	struct copier *c = copy->copier;
 	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
 
+	/* What a stall lost has not failed: it is copied again when both sides answer. */
 	if (copy->closure.lost && !err)
-		err = -ETIMEDOUT;
+		err = -EAGAIN;
 	if (err)
 		copy->err = err;
 	else if (!read_stands(copy))
@@ -278,19 +288,23 @@ copy_write(struct copy *copy)
 		copy_window_done(copy);
 }
 
-static void
+/* False if there is no room. The sectors are not listed yet. */
+static bool
 bad_add(struct copier *c, uint64_t sector, uint64_t count)
 {
-	struct bad_run *last = c->bad_runs ? &c->bad[c->bad_runs - 1] : NULL;
+	for (unsigned i = 0; i < c->bad_runs; i++) {
+		struct bad_run *run = &c->bad[i];
 
-	if (last && last->sector + last->count == sector)
-		last->count += count;
-	else if (c->bad_runs < COPIER_BAD_RUNS)
-		c->bad[c->bad_runs++] = (struct bad_run){ sector, count };
-	else
-		c->stop = COPIER_READ_ERRORS;
-	if (++c->read_failures >= READ_ERRORS_MAX)
-		c->stop = COPIER_READ_ERRORS;
+		if (run->sector + run->count != sector && sector + count != run->sector)
+			continue;
+		run->sector = run->sector < sector ? run->sector : sector;
+		run->count += count;
+		return true;
+	}
+	if (c->bad_runs == COPIER_BAD_RUNS)
+		return false;
+	c->bad[c->bad_runs++] = (struct bad_run){ sector, count };
+	return true;
 }
 
 static const struct bad_run *
@@ -302,6 +316,54 @@ bad_at(const struct copier *c, uint64_t sector)
 	return NULL;
 }
 
+/* Where the first run behind that sector begins, if before limit; or limit. */
+static uint64_t
+bad_after(const struct copier *c, uint64_t sector, uint64_t limit)
+{
+	for (unsigned i = 0; i < c->bad_runs; i++)
+		if (c->bad[i].sector > sector && c->bad[i].sector < limit)
+			limit = c->bad[i].sector;
+	return limit;
+}
+
+/* The first sector from there on that lacks the side and can be read, for all we know. */
+static uint64_t
+next_to_copy(const struct copier *c, uint64_t sector)
+{
+	const struct bad_run *bad;
+
+	for (;;) {
+		sector = validity_next_lacking(c->engine->map, sector, c->to);
+		bad = bad_at(c, sector);
+		if (!bad)
+			return sector;
+		sector = bad->sector + bad->count;
+	}
+}
+
+/*
+ * What the guest has written anew may be readable again. What is left of a run that
+ * finds no room is read, and found, again.
+ */
+void
+copier_guest_wrote(struct copier *c, uint64_t sector, uint64_t count)
+{
+	uint64_t end = sector + count;
+
+	for (unsigned i = c->bad_runs; i--;) {
+		struct bad_run run = c->bad[i];
+		uint64_t run_end = run.sector + run.count;
+
+		if (run.sector >= end || run_end <= sector)
+			continue;
+		c->bad[i] = c->bad[--c->bad_runs];
+		if (run.sector < sector)
+			bad_add(c, run.sector, sector - run.sector);
+		if (run_end > end)
+			bad_add(c, end, run_end - end);
+	}
+}
+
 static void
 copy_read_done(struct side_io *sio, int err)
 {
@@ -309,7 +371,7 @@ copy_read_done(struct side_io *sio, int err)
 	struct copier *c = copy->copier;
 
 	if (copy->closure.lost) {
-		copy_fail(copy, -ETIMEDOUT);
+		copy_end(copy);
 		return;
 	}
 	if (!err) {
@@ -320,12 +382,18 @@ copy_read_done(struct side_io *sio, int err)
 		copy_write(copy);
 		return;
 	}
+	if (err == -ENOMEM) { /* ours, not the disk's */
+		copy_fail(copy, err);
+		return;
+	}
 	c->error = err;
 	if (sio->io.count > c->align) {
 		copy->unit = sio->io.count / 2 / c->align * c->align;
 		copy->unit = copy->unit < c->align ? c->align : copy->unit;
 	} else {
-		bad_add(c, sio->io.sector, sio->io.count);
+		if (++c->read_failures >= READ_ERRORS_MAX ||
+		    !bad_add(c, sio->io.sector, sio->io.count))
+			c->stop = COPIER_READ_ERRORS;
 		copy->pos = sio->io.sector + sio->io.count;
 	}
 	if (c->stop)
@@ -347,8 +415,9 @@ window_end(const struct copy *copy, uint64_t sector)
 
 	if (limit - sector > copy->unit)
 		limit = sector + copy->unit;
-	if (limit > c->data_until)
-		limit = c->data_until;
+	if (limit > c->seen.data_until)
+		limit = c->seen.data_until;
+	limit = bad_after(c, sector, limit);
 	for (uint64_t s = sector; s < limit && s - until <= grain(c) && runs < PIECES;
 	     s += run) {
 		if (validity_get(c->engine->map, s, limit - s, &run) & side_bit(c->to))
@@ -391,7 +460,7 @@ copy_leave_hole(struct copy *copy, uint64_t sector)
 {
 	struct copier *c = copy->copier;
 
-	c->hole_until = 0;
+	c->seen.hole_until = 0;
 	if (c->cursor > sector)
 		c->cursor = sector / c->engine->chunk * c->engine->chunk;
 	copy_end(copy);
@@ -408,22 +477,19 @@ copy_status_done(struct side_io *sio, int err)
 
 	c->asking--;
 	if (copy->closure.lost) {
-		copy_fail(copy, -ETIMEDOUT);
+		copy_end(copy);
 		return;
 	}
-	c->ask = err || !sio->io.zero || sio->io.count < copy->asked ? HOLE_SECTORS
-		 : c->ask < HOLE_SECTORS_MAX			     ? c->ask * 2
-								     : c->ask;
 	if (err || !sio->io.zero) {
 		/* Data may be believed for as long as we like: it is at worst copied
 		 * for nothing. A disk that cannot say is data all over. */
-		c->data_from = err ? 0 : sector;
-		c->data_until = err ? UINT64_MAX : until;
+		c->seen.data_from = err ? 0 : sector;
+		c->seen.data_until = err ? UINT64_MAX : until;
 		copy_step(copy);
 		return;
 	}
 	/* That it is zero holds only where the guest cannot write: in the closure. */
-	c->hole_until = until;
+	c->seen.hole_until = until;
 	validity_get(c->engine->map, sector, end - sector, &run);
 	run = run < sio->io.count ? run : sio->io.count;
 	if (copy->hole && sector + run < end) {
@@ -450,8 +516,7 @@ copy_status(struct copy *copy, uint64_t sector)
 	copy->sio.io.op = DISK_STATUS;
 	copy->sio.io.zero = false;
 	copy->sio.io.sector = sector;
-	copy->sio.io.count = (uint32_t)(left < c->ask ? left : c->ask);
-	copy->asked = copy->sio.io.count;
+	copy->sio.io.count = (uint32_t)(left < HOLE_SECTORS_MAX ? left : HOLE_SECTORS_MAX);
 	c->asking++;
 	copy->sio.io.buf = NULL;
 	copy->sio.done = copy_status_done;
@@ -464,7 +529,7 @@ copy_step(struct copy *copy)
 {
 	struct copier *c = copy->copier;
 	uint64_t end = copy->closure.sector + copy->closure.count;
-	uint64_t sector = validity_next_lacking(c->engine->map, copy->pos, c->to);
+	uint64_t sector = next_to_copy(c, copy->pos);
 
 	if (sector >= end || !engine_lets_copy(c->engine)) {
 		copy_end(copy);
@@ -472,7 +537,7 @@ copy_step(struct copy *copy)
 	}
 	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
 	copy->again = false;
-	if (sector < c->data_from || sector >= c->data_until)
+	if (sector < c->seen.data_from || sector >= c->seen.data_until)
 		copy_status(copy, sector);
 	else if (copy->hole)
 		copy_leave_hole(copy, sector);
@@ -541,8 +606,7 @@ next_chunk(struct copier *c, uint64_t *sector)
 
 	while (validity_lacking(e->map, c->to)) {
 		const struct closure *closed;
-		const struct bad_run *bad;
-		uint64_t at = validity_next_lacking(e->map, c->cursor, c->to);
+		uint64_t at = next_to_copy(c, c->cursor);
 
 		if (at >= size) {
 			if (round)
@@ -552,15 +616,14 @@ next_chunk(struct copier *c, uint64_t *sector)
 			c->cursor = 0;
 			continue;
 		}
-		bad = bad_at(c, at);
 		closed = engine_closure_at(e, at);
-		if (!bad && !closed) {
+		if (!closed) {
 			if (round)
 				begin_pass(c);
 			*sector = at / e->chunk * e->chunk;
 			return true;
 		}
-		c->cursor = closed ? closed->sector + closed->count : bad->sector + bad->count;
+		c->cursor = closed->sector + closed->count;
 	}
 	return false;
 }
@@ -573,14 +636,15 @@ copy_start(struct copier *c, struct copy *copy, uint64_t sector)
 	const struct closure *closed;
 
 	copy->copier = c;
+	copy->retry_ns = c->retry_ns;
 	count_skipped(c, sector);
 	copy->first_visit = c->to == DST && sector == c->counters.counted_to;
 	/* Whole holes are closed at once: that costs the guest no data's copy. */
-	if (c->hole_until > sector + count) {
+	if (c->seen.hole_until > sector + count) {
 		uint64_t most = known_zero(copy) ? HOLE_SECTORS_MAX : HOLE_SECTORS;
 
 		copy->hole = true;
-		count = (c->hole_until - sector) / e->chunk * e->chunk;
+		count = (c->seen.hole_until - sector) / e->chunk * e->chunk;
 		count = count < most ? count : most;
 	}
 	if (count > validity_sectors(e->map) - sector)
@@ -654,7 +718,7 @@ copier_turn(struct copier *c, enum side to)
 	assert(!c->active);
 	c->to = to;
 	c->cursor = 0;
-	c->data_until = c->hole_until = 0;
+	c->seen = (struct copier_seen){ 0 };
 	copier_retry(c);
 }
 
@@ -672,7 +736,6 @@ copier_init(struct copier *c, const struct copier_config *config)
 		.pristine = config->pristine,
 		.counters = config->counters,
 		.cursor = config->counters.counted_to,
-		.ask = HOLE_SECTORS,
 		.lacking_at_pass = { UINT64_MAX, UINT64_MAX },
 	};
 	pacer_init(&c->pacer, config->unit * SECTOR_BYTES, e->now_ns(e->ctx));

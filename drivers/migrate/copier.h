@@ -17,9 +17,11 @@
  * A rollback is the same copier with the sides exchanged.
  *
  * A read that fails is narrowed to the sectors that cannot be read; they are
- * listed and left out, the rest proceeds. A write that fails is tried again,
- * COPIER_TRIES times in a row, before the copier stops. The guest goes on in
- * either case.
+ * listed and left out until the guest has written them or the operator says so,
+ * the rest proceeds. Writes that fail are tried again after
+ * COPIER_RETRY_NS; when COPIER_TRIES tries in a row have failed the copier stops.
+ * Copies that a silent side has lost are simply made again. The guest goes on in
+ * any case.
  *
  * Memory: depth buffers of one unit, at most 32 MiB in tapdisk (slots.h).
  */
@@ -59,6 +61,16 @@ struct bad_run {
 	uint64_t count;
 };
 
+/*
+ * What the side that is read has said of its holes, for whichever copy comes there next.
+ * Data is believed; a hole only tells how much to close before it is asked about again,
+ * for the guest may have written there since.
+ */
+struct copier_seen {
+	uint64_t data_from, data_until; /* sectors: it holds data */
+	uint64_t hole_until;		/* it held none up to here, from where it was asked */
+};
+
 struct copier {
 	struct engine *engine;
 	enum side to;
@@ -69,20 +81,18 @@ struct copier {
 	struct pacer pacer;
 
 	struct copier_counters counters;
-	uint64_t cursor;		/* sectors */
-	unsigned pass;			/* times that the cursor has come round */
-	uint64_t lacking_at_pass[2];	/* sectors, when this pass and the one before began */
-	uint64_t data_from, data_until; /* there the side read is known to hold data */
-	uint64_t hole_until;		/* ... was seen to hold none up to here: a hint */
-	uint64_t ask;			/* sectors: how far to ask for a hole's end */
+	uint64_t cursor;	     /* sectors */
+	unsigned pass;		     /* times that the cursor has come round */
+	uint64_t lacking_at_pass[2]; /* sectors, when this pass and the one before began */
+	struct copier_seen seen;
 
 	enum copier_stop stop;
 	int error;	   /* -errno of the last failure */
-	unsigned failures; /* writes, in a row */
+	unsigned failures; /* tries in a row, each of all the copies then under way */
 	unsigned read_failures;
-	uint64_t retry_ns; /* not before then */
+	uint64_t retry_ns; /* not before then; another one for each try */
 	uint64_t wake_ns;  /* when a pump that did nothing would do something; or never */
-	struct bad_run bad[COPIER_BAD_RUNS];
+	struct bad_run bad[COPIER_BAD_RUNS]; /* no two overlap */
 	unsigned bad_runs;
 
 	unsigned active;  /* chunks being copied */
@@ -112,6 +122,9 @@ void copier_turn(struct copier *c, enum side to);
 
 /* Starts as many copies as depth and pace allow. Called from engine.after_run. */
 void copier_pump(struct copier *c);
+
+/* A write of the guest's there has succeeded: what could not be read is tried again. */
+void copier_guest_wrote(struct copier *c, uint64_t sector, uint64_t count);
 
 /* Forgets errors and unreadable sectors, and tries them again. */
 void copier_retry(struct copier *c);

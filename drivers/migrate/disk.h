@@ -54,8 +54,9 @@ struct disk;
  * submit().
  *
  * DISK_STATUS answers by setting zero and reducing count to the length of the
- * run, from the start of the range, that shares that answer. A disk that does
- * not know completes it with -EOPNOTSUPP, which means "all of it is data".
+ * run, from the start of the range, that shares that answer; what is behind it
+ * should cost nothing. A disk that does not know completes it with -EOPNOTSUPP,
+ * which means "all of it is data".
  */
 struct disk_io {
 	enum disk_op op;

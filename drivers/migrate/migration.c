@@ -383,6 +383,8 @@ guest_answered(void *ctx, const struct guest_io *g)
 {
 	struct migration *m = ctx;
 
+	if (g->op != DISK_READ && !g->err)
+		copier_guest_wrote(&m->copier, g->sector, g->count);
 	pacer_guest_ends(&m->copier.pacer, g->began_ns, m->now_ns(m->ctx));
 }
 

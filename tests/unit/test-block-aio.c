@@ -4,6 +4,7 @@
 /* links: drivers/tapdisk-interface.o drivers/tapdisk-driver.o drivers/tapdisk-disktype.o */
 /* links: drivers/tapdisk-server.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
+/* links: drivers/migrate-disk.o */
 /* The aio driver, on real files. */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "migrate-disk.h"
 #include "tapdisk-control.h"
 #include "tapdisk-disktype.h"
 #include "tapdisk-image.h"
@@ -265,9 +267,9 @@ status_answer(td_request_t treq, int err)
 {
 	assert_int_equal(treq.sec, status_next);
 	status_next += (td_sector_t)treq.secs;
-	if (treq.status == TD_BLOCK_STATE_NONE)
+	if (!err && treq.status == TD_BLOCK_STATE_NONE)
 		status_data += (td_sector_t)treq.secs;
-	else
+	else if (!err)
 		status_holes += (td_sector_t)treq.secs;
 	answer(treq, err);
 }
@@ -289,6 +291,94 @@ block_status_tells_data_from_holes_in_order(void **state)
 	assert_int_equal(status_data, MIB_SECTORS);
 	assert_int_equal(status_holes, 3 * MIB_SECTORS - 16);
 	tapdisk_image_close(image);
+}
+
+/* Data and holes in turn, 64 KiB each: a hole first. */
+#define STRIPE_SECTORS (MIB_SECTORS / 16)
+
+static void
+write_stripes(td_image_t *image)
+{
+	for (td_sector_t sec = STRIPE_SECTORS; sec < 4 * MIB_SECTORS; sec += 2 * STRIPE_SECTORS)
+		assert_int_equal(write_all(image, data, sec, STRIPE_SECTORS), 0);
+}
+
+static void
+block_status_of_one_extent_looks_no_further(void **state)
+{
+	td_image_t *image = opened(0);
+	td_request_t treq = request(TD_OP_BLOCK_STATUS, NULL, STRIPE_SECTORS, 3 * MIB_SECTORS);
+
+	write_stripes(image);
+	treq.cb = status_answer;
+	treq.flags = TD_REQ_ONE;
+	status_next = STRIPE_SECTORS;
+	status_data = status_holes = 0;
+	expect();
+	td_queue_block_status(image, &treq);
+	assert_int_equal(wait_for(3 * MIB_SECTORS), -ECANCELED);
+	assert_int_equal(answers, 2);
+	assert_int_equal(status_data, STRIPE_SECTORS);
+	assert_int_equal(status_holes, 0);
+	tapdisk_image_close(image);
+}
+
+static bool migration_answered;
+static int migration_err;
+
+static void
+migration_answer(struct disk_io *io, int err)
+{
+	migration_answered = true;
+	migration_err = err;
+}
+
+static const struct tap_disk *aio;
+static int asked_flags;
+
+static void
+watch_block_status(td_driver_t *driver, td_request_t treq)
+{
+	asked_flags = treq.flags;
+	aio->td_queue_block_status(driver, treq);
+}
+
+/* The first extent is the answer, and it is all that the driver is asked for. */
+static void
+a_migration_asks_for_one_extent(void **state)
+{
+	td_image_t *image = opened(0);
+	struct tap_disk watched;
+	struct image_disk disk;
+	char name[80];
+
+	write_stripes(image);
+	tapdisk_image_close(image);
+	snprintf(name, sizeof(name), "aio:%s", path);
+	assert_int_equal(image_disk_open(&disk, name, 0), 0);
+	aio = disk.image->driver->ops;
+	watched = *aio;
+	watched.td_queue_block_status = watch_block_status;
+	disk.image->driver->ops = &watched;
+	for (uint64_t sec = 0; sec < 4 * STRIPE_SECTORS; sec += STRIPE_SECTORS) {
+		struct disk_io io = {
+			.op = DISK_STATUS,
+			.sector = sec + 8,
+			.count = (uint32_t)(4 * MIB_SECTORS - sec - 8),
+			.disk = &disk.disk,
+			.done = migration_answer,
+		};
+
+		migration_answered = false;
+		disk.disk.submit(&disk.disk, &io);
+		while (!migration_answered)
+			tapdisk_server_iterate();
+		assert_int_equal(asked_flags, TD_REQ_ONE);
+		assert_int_equal(migration_err, 0);
+		assert_int_equal(io.zero, sec / STRIPE_SECTORS % 2 == 0);
+		assert_int_equal(io.count, STRIPE_SECTORS - 8);
+	}
+	image_disk_close(&disk);
 }
 
 static void
@@ -410,6 +500,8 @@ main(void)
 		TEST(zeroes_make_holes_unless_they_must_not),
 		TEST(zeroes_are_exact_to_the_sector),
 		TEST(block_status_tells_data_from_holes_in_order),
+		TEST(block_status_of_one_extent_looks_no_further),
+		TEST(a_migration_asks_for_one_extent),
 		TEST(what_is_not_on_the_disk_is_refused),
 		TEST(a_read_only_image_is_not_written),
 		TEST(a_second_opener_is_refused_unless_both_read),

@@ -1765,9 +1765,92 @@ test_only_failures_in_a_row_stop_the_copier(void **state)
 	world_end(w);
 }
 
-/* Answers reads of the source that touch sector badly, everything else well. */
+/* Answers what is outstanding on one side, and nothing that comes of it. */
 static void
-settle_but(struct world *w, uint64_t bad)
+answer_all(struct world *w, enum side side, int err)
+{
+	for (unsigned n = outstanding(w, side); n; n--)
+		fake_complete(list_entry(w->disk[side].outstanding.next, struct disk_io, link),
+			      err);
+}
+
+static struct world *
+begin_copying_eight_at_once(void)
+{
+	return world_begin(&(struct world_config){
+		.strategy = STRATEGY_AIO, .chunks = "SSSSSSSS", .depth = 8, .running = true });
+}
+
+/* Whichever side it was that hung. */
+static void
+test_a_stall_of_many_copies_is_no_failure(void **state)
+{
+	for (enum side hung = SRC; hung <= DST; hung++) {
+		struct world *w = begin_copying_eight_at_once();
+
+		if (hung == DST)
+			answer_all(w, SRC, 0);
+		assert_int_equal(outstanding(w, hung), 8);
+		pass_time(w, STALL_NS);
+		assert_int_equal(status_of(w).pause, PAUSE_STALLED);
+		answer_all(w, hung, 0);
+		assert_int_equal(status_of(w).pause, PAUSE_NONE);
+		settle(w);
+		assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+		world_end(w);
+	}
+}
+
+static void
+test_copies_that_fail_at_once_are_one_failure(void **state)
+{
+	struct world *w = begin_copying_eight_at_once();
+
+	for (int i = 0; i < COPIER_TRIES; i++) {
+		assert_int_equal(status_of(w).pause, PAUSE_NONE);
+		assert_int_equal(outstanding(w, SRC), 8);
+		answer_all(w, SRC, 0);
+		assert_int_equal(outstanding(w, DST), 8);
+		answer_all(w, DST, -EIO);
+		assert_int_equal(outstanding_all(w), 0); /* not before a while */
+		pass_time(w, COPIER_RETRY_NS);
+	}
+	assert_int_equal(status_of(w).pause, PAUSE_WRITE_ERRORS);
+	assert_int_equal(status_of(w).error, -EIO);
+	migration_resume(&w->m);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+/* One that began before the last try does not put off the next, nor count for it. */
+static void
+test_a_copy_that_fails_late_belongs_to_the_try_that_it_began_in(void **state)
+{
+	struct world *w = begin_copying_eight_at_once();
+	struct disk_io *late;
+
+	answer_all(w, SRC, 0);
+	late = the_io(w, DST, DISK_WRITE, C(7), CHUNK);
+	for (unsigned n = 0; n < 7; n++)
+		answer(w, DST, DISK_WRITE, C(n), CHUNK, -EIO);
+	pass_time(w, COPIER_RETRY_NS);
+	answer_all(w, SRC, 0);
+	assert_int_equal(w->m.copier.failures, 1);
+	fake_complete(late, -EIO);
+	assert_int_equal(w->m.copier.failures, 1);
+	for (unsigned n = 0; n < 7; n++)
+		answer(w, DST, DISK_WRITE, C(n), CHUNK, -EIO);
+	assert_int_equal(w->m.copier.failures, 2);
+	pass_time(w, COPIER_RETRY_NS);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+/* Answers reads of the source that touch [bad, + count) badly, everything else well. */
+static void
+settle_but_run(struct world *w, uint64_t bad, uint32_t count)
 {
 	while (outstanding_all(w))
 		for (enum side s = SRC; s < SIDES; s++) {
@@ -1777,11 +1860,17 @@ settle_but(struct world *w, uint64_t bad)
 				continue;
 			io = list_entry(w->disk[s].outstanding.next, struct disk_io, link);
 			fake_complete(io, s == SRC && io->op == DISK_READ &&
-							  io->sector <= bad &&
+							  io->sector < bad + count &&
 							  bad < io->sector + io->count
 						  ? -EIO
 						  : 0);
 		}
+}
+
+static void
+settle_but(struct world *w, uint64_t bad)
+{
+	settle_but_run(w, bad, 1);
 }
 
 static void
@@ -1826,6 +1915,100 @@ test_bad_sectors_are_tried_again_when_told(void **state)
 	settle(w);
 	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
 	assert_int_equal(status_of(w).bad_sectors, 0);
+	world_end(w);
+}
+
+/*
+ * Their chunk never becomes copied, so what the guest writes there goes to the source
+ * alone, again and again.
+ */
+static void
+test_bad_sectors_are_not_read_again_when_their_chunk_is_copied_again(void **state)
+{
+	const uint64_t bad = C(1) + 77;
+	struct world *w = begin_copying(STRATEGY_SLR, "SSS");
+	unsigned reads;
+
+	settle_but(w, bad);
+	reads = w->disk[SRC].submitted[DISK_READ];
+	for (int i = 0; i <= COPIER_BAD_RUNS; i++) {
+		assert_int_equal(status_of(w).pause, PAUSE_BAD_SECTORS);
+		guest_write(w, bad - 4, 4, 7);
+		guest_write(w, bad + 1, 4, 7);
+		settle_but(w, bad);
+		check_disk(w, DST, bad - 4, 4, 7);
+		check_disk(w, DST, bad + 1, 4, 7);
+	}
+	/* A read for each, and none of what lies between them. */
+	assert_int_equal(w->disk[SRC].submitted[DISK_READ], reads + 2 * (COPIER_BAD_RUNS + 1));
+	assert_int_equal(status_of(w).bad_sectors, 1);
+	check_valid(w, bad, 1, SRC_BIT);
+	world_end(w);
+}
+
+static void
+test_bad_sectors_that_the_guest_has_written_are_copied(void **state)
+{
+	const uint64_t bad = C(1) + 70;
+	struct world *w = begin_copying(STRATEGY_SLR, "SSS");
+
+	settle_but_run(w, bad, 9);
+	assert_int_equal(status_of(w).bad_sectors, 9);
+	/* One in their midst, and what is left on either side is still bad. */
+	check_written_to(w, SRC, bad + 4, 1, 7);
+	assert_int_equal(status_of(w).bad_sectors, 8);
+	the_io(w, SRC, DISK_READ, bad + 4, 1);
+	settle(w);
+	check_valid(w, bad + 4, 1, BOTH);
+	assert_int_equal(status_of(w).pause, PAUSE_BAD_SECTORS);
+	check_written_to(w, SRC, C(1), CHUNK, 8);
+	assert_int_equal(status_of(w).bad_sectors, 0);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, C(1), CHUNK, 8);
+	world_end(w);
+}
+
+/* A guest's write that fails does not make good what it meant to write. */
+static void
+test_bad_sectors_that_the_guest_could_not_write_stay_bad(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_SLR, "SS");
+
+	settle_but(w, 5);
+	guest_write(w, 5, 1, 7);
+	answer(w, SRC, DISK_WRITE, 5, 1, -EIO);
+	assert_int_equal(status_of(w).bad_sectors, 1);
+	assert_int_equal(outstanding_all(w), 0);
+	world_end(w);
+}
+
+/* Two copies find theirs in turn. */
+static void
+test_bad_sectors_that_adjoin_are_one_run(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_SLR, .chunks = "SSSS", .depth = 2, .running = true });
+
+	settle_but_run(w, C(1) - 10, 20);
+	assert_int_equal(status_of(w).pause, PAUSE_BAD_SECTORS);
+	assert_int_equal(status_of(w).bad_sectors, 20);
+	assert_in_range(w->m.copier.bad_runs, 1, 2);
+	world_end(w);
+}
+
+static void
+test_a_read_without_memory_is_tried_again_and_its_sectors_are_not_bad(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_SLR, "S");
+
+	answer(w, SRC, DISK_READ, 0, CHUNK, -ENOMEM);
+	assert_int_equal(outstanding_all(w), 0); /* not before a while */
+	assert_int_equal(status_of(w).bad_sectors, 0);
+	pass_time(w, COPIER_RETRY_NS);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
 	world_end(w);
 }
 
@@ -2291,8 +2474,19 @@ main(void)
 		cmocka_unit_test(
 			test_a_destination_that_fails_again_and_again_stops_the_copier_and_not_the_guest),
 		cmocka_unit_test(test_only_failures_in_a_row_stop_the_copier),
+		cmocka_unit_test(test_a_stall_of_many_copies_is_no_failure),
+		cmocka_unit_test(test_copies_that_fail_at_once_are_one_failure),
+		cmocka_unit_test(
+			test_a_copy_that_fails_late_belongs_to_the_try_that_it_began_in),
 		cmocka_unit_test(test_a_failed_copy_read_is_narrowed_to_the_sectors_that_fail),
 		cmocka_unit_test(test_bad_sectors_are_tried_again_when_told),
+		cmocka_unit_test(
+			test_bad_sectors_are_not_read_again_when_their_chunk_is_copied_again),
+		cmocka_unit_test(test_bad_sectors_that_the_guest_has_written_are_copied),
+		cmocka_unit_test(test_bad_sectors_that_the_guest_could_not_write_stay_bad),
+		cmocka_unit_test(test_bad_sectors_that_adjoin_are_one_run),
+		cmocka_unit_test(
+			test_a_read_without_memory_is_tried_again_and_its_sectors_are_not_bad),
 		cmocka_unit_test(
 			test_completing_holds_writes_flushes_the_destination_and_leaves_the_source_alone),
 		cmocka_unit_test(test_completing_waits_for_writes_in_flight),

@@ -124,14 +124,14 @@ $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULT
 
 # tests/sim: the engine in a simulated world (docs/simulation.md).
 SIM := $(BUILD)/tests/sim/sim
-# Its disks are small, and so is what the journal does at a time.
-SIM_JOURNAL := $(patsubst %,$(BUILD)/obj/tests/sim-journal/%.o,journal journal-file)
-SIM_SMALL   := -DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u -DGROW_BYTES=8192ull
-$(SIM_JOURNAL): $(BUILD)/obj/tests/sim-journal/%.o: drivers/migrate/%.c Makefile
+# Its disks and requests are small, and so is what the journal and the engine do at a time.
+SIM_OBJ   := $(patsubst %,$(BUILD)/obj/tests/sim-small/%.o,engine journal journal-file)
+SIM_SMALL := -DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u -DGROW_BYTES=8192ull -DGUEST_PARTS=4u
+$(SIM_OBJ): $(BUILD)/obj/tests/sim-small/%.o: drivers/migrate/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) $(SIM_SMALL) -c -o $@ $<
 
-$(SIM): $(call obj,$(wildcard tests/sim/*.c)) $(SIM_JOURNAL) $(BUILD)/libmigrate.a
+$(SIM): $(call obj,$(wildcard tests/sim/*.c)) $(SIM_OBJ) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
 

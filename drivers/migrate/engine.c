@@ -16,7 +16,7 @@ struct part {
 	struct list_head early;	  /* in engine.early if flushes wait for it, until settled */
 	struct engine *engine;
 	struct guest_io *guest; /* NULL once answered */
-	uint64_t number;	/* in the order of arrival */
+	uint64_t number;	/* in the order in which they were made */
 	enum disk_op op;
 	bool no_hole;
 	bool ack_first; /* acknowledged at the first success */
@@ -105,14 +105,45 @@ wake(struct engine *e, struct list_head *held)
 	}
 }
 
-/* --- answering the guest -------------------------------------------------- */
+/* --- splitting a request, and answering it -------------------------------- */
 
+/* Makes its next parts, as many as it may have; the run routes them. */
+static void
+guest_split(struct engine *e, struct guest_io *g)
+{
+	while (g->split < g->count && g->parts < GUEST_PARTS && !g->err) {
+		uint64_t sector = g->sector + g->split;
+		uint32_t in_chunk = e->chunk - (uint32_t)(sector % e->chunk);
+		struct part *p = pool_get(&e->parts);
+
+		if (!p) {
+			g->err = -ENOMEM;
+			return;
+		}
+		p->engine = e;
+		p->guest = g;
+		p->number = ++e->made;
+		p->op = g->op;
+		p->no_hole = g->no_hole;
+		p->sector = sector;
+		p->count = in_chunk < g->count - g->split ? in_chunk : g->count - g->split;
+		p->buf = g->buf ? (char *)g->buf + (size_t)g->split * SECTOR_BYTES : NULL;
+		INIT_LIST_HEAD(&p->waiters);
+		g->parts++;
+		g->split += p->count;
+		list_add_tail(&p->link, &e->incoming);
+	}
+}
+
+/* A part of it is answered, or its flush. */
 static void
 guest_answer(struct engine *e, struct guest_io *g, int err)
 {
 	if (err && !g->err)
 		g->err = err;
-	if (--g->parts)
+	g->parts--;
+	guest_split(e, g);
+	if (g->parts)
 		return;
 	if (g->op != DISK_FLUSH)
 		e->guest_answered(e->ctx, g);
@@ -546,13 +577,17 @@ journal_admit(struct part *p)
 
 	if (!journalled(e))
 		return true;
-	if (!journal_open_to_writes(e->journal) || has_earlier_held(p) ||
+	if (!journal_open_to_writes(e->journal) ||
 	    (some_is_on(p, BOTH) &&
 	     !journal_intent(e->journal, p->sector, e->row->recovery_trusts)) ||
 	    !journal_reserve(e->journal, changes))
 		return false;
 	p->reserved = changes;
-	return true;
+	/* Last: those that wait all alike need not be walked for each of them. */
+	if (!has_earlier_held(p))
+		return true;
+	part_unreserve(p);
+	return false;
 }
 
 static void
@@ -1365,47 +1400,20 @@ engine_run(struct engine *e)
 	e->running = false;
 }
 
-static void
-guest_split(struct engine *e, struct guest_io *g)
-{
-	uint64_t sector = g->sector, end = g->sector + g->count;
-
-	while (sector < end) {
-		uint64_t limit = (sector / e->chunk + 1) * e->chunk;
-		struct part *p = pool_get(&e->parts);
-
-		if (!p) {
-			g->err = -ENOMEM;
-			return;
-		}
-		p->engine = e;
-		p->guest = g;
-		p->number = ++e->arrivals;
-		p->op = g->op;
-		p->no_hole = g->no_hole;
-		p->sector = sector;
-		p->count = (uint32_t)((limit < end ? limit : end) - sector);
-		p->buf = g->buf ? (char *)g->buf + (sector - g->sector) * SECTOR_BYTES : NULL;
-		INIT_LIST_HEAD(&p->waiters);
-		g->parts++;
-		list_add_tail(&p->link, &e->incoming);
-		sector += p->count;
-	}
-}
-
 void
 engine_guest(struct engine *e, struct guest_io *g)
 {
 	g->began_ns = e->now_ns(e->ctx);
 	g->err = 0;
-	g->parts = 1;
+	g->parts = 1; /* this call, or its flush */
+	g->split = 0;
 	if (g->op != DISK_FLUSH) {
 		assert(g->count && g->sector + g->count <= validity_sectors(e->map));
-		guest_split(e, g);
 		guest_answer(e, g, 0);
 	} else {
 		struct flush *f = flush_new(e);
 
+		assert(!g->count);
 		if (f) {
 			f->guest = g;
 			list_add_tail(&f->link, &e->flushes);

@@ -2,32 +2,39 @@
 /*
  * engine.h - guest requests, served by the map and the strategy's row
  *
- * A guest request is split at chunk boundaries. A part is in flight from its
- * issue until all its sides have answered; a part that is held owns nothing and
- * is routed anew when what held it has changed. So the region and the row are
- * looked up when a part is issued, never on arrival.
+ * A guest request is split at chunk boundaries, into GUEST_PARTS parts at first; each
+ * that is answered makes room for the next. A part is in flight from its issue until
+ * all its sides have answered; a part that is held owns nothing and is routed anew
+ * when what held it has changed. So the region and the row are looked up when a part
+ * is issued, never on arrival.
  *
  * Invariants:
  *  - Validity changes when a write completes, never when it is issued.
  *  - At most one write in flight on any sector, and none where the copier has
  *    closed the chunk. Reads never hold anything up.
  *  - First come, first served: writes of the same sectors are done in the order
- *    in which they came (but for one that has found no space), wherever they wait.
+ *    in which their parts were made (but for one that has found no space), wherever
+ *    they wait. Nobody waits for a part that is not made yet, be it another write, a
+ *    flush or a drain: its request has no answer, and what comes later may go first.
  *  - Nobody starves. A part waits for one copy at most, of its own chunk (one more
  *    for each earlier write that it must let go first); the copier waits for the
  *    writes that were in flight when it closed the chunk. What holds writes for the
  *    whole disk's sake is enum held.
  *  - A mirrored write is written from the engine's own copy of its data: the
  *    guest's buffer is the guest's again once it has its answer.
- *  - Errors stick: a request answers with the first error of its parts.
+ *  - Errors stick: a request answers with the first error of its parts, and makes no
+ *    more of them.
  *  - After a failed write the side it touched is not trusted where the other
  *    side is valid; where none is, one side stays valid.
  *
  * All of it runs in one thread. Nothing here calls the guest or a disk while it
  * walks a list: answers are queued and handled one by one (engine_run).
  *
- * Memory: the parts of what the host admits at once, and the copies of mirrored
- * writes: MIRROR_COPY_BYTES in use (one write is always admitted), as much kept.
+ * Memory: of each request that the host admits GUEST_PARTS parts of some 400 bytes,
+ * however long it is (a read has one for each run of sectors on the same side); besides
+ * those whose answer came before all their sides': in aio one more than the threshold,
+ * and what a silent side owes. And the copies of mirrored writes: MIRROR_COPY_BYTES in
+ * use (one write is always admitted), as much kept.
  */
 #ifndef MIGRATE_ENGINE_H
 #define MIGRATE_ENGINE_H
@@ -42,6 +49,14 @@
 #include "pool.h"
 #include "strategy.h"
 #include "validity.h"
+
+/*
+ * The parts of a request that are not answered, at most: 32 MiB, the longest write that
+ * NBD has, in chunks of 1 MiB. A discard may have millions.
+ */
+#ifndef GUEST_PARTS
+#define GUEST_PARTS 32u
+#endif
 
 #define MIRROR_COPY_BYTES (16u << 20)
 #define STALL_NS	  10000000000ull /* a side silent for this long is absent */
@@ -69,7 +84,8 @@ struct guest_io {
 	/* The engine's. */
 	uint64_t began_ns;
 	int err;
-	uint32_t parts; /* not yet answered, and one while it is being split */
+	uint32_t parts; /* not yet answered */
+	uint32_t split; /* sectors for which parts have been made */
 };
 
 struct engine;
@@ -156,7 +172,7 @@ struct engine {
 	bool hold_writes;
 	unsigned writes;   /* in flight, without those that only a lost side owes */
 	unsigned pending;  /* mirrored writes not yet answered by both */
-	uint64_t arrivals; /* parts of the guest's requests, so far */
+	uint64_t made;	   /* parts of the guest's requests, so far */
 	uint64_t seq;	   /* of the last write that settled */
 	uint64_t both_seq; /* the last write that both sides took */
 	uint64_t ack_seq;  /* of the last write that flushes wait for */

@@ -118,7 +118,7 @@ issue(struct request *q, enum disk_op op, uint32_t sector, uint32_t count)
 		.no_hole = op == DISK_ZERO,
 		.sector = sector,
 		.count = count,
-		.buf = op == DISK_READ || op == DISK_WRITE ? q->buf : NULL,
+		.buf = op == DISK_FLUSH ? NULL : q->buf, /* a zero's only says whose it is */
 		.done = guest_answered,
 	};
 	q->busy = true;

@@ -11,9 +11,9 @@ use File::Path qw(make_path);
 my $root  = dirname(__FILE__) . '/../..';
 my $build = $ENV{BUILD} or die "mutants.t: BUILD is not set\n";
 my $seeds = 20000;
-# As in the Makefile: the simulator's journal is small.
+# As in the Makefile: what the simulator's journal and engine do at a time is small.
 my @small = qw(-DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u
-	-DGROW_BYTES=8192ull);
+	-DGROW_BYTES=8192ull -DGUEST_PARTS=4u);
 my @flags = qw(-std=gnu17 -O2 -w -D_GNU_SOURCE -fno-strict-aliasing);
 
 sub slurp {
@@ -51,8 +51,8 @@ sub compile {
 		'-c', '-o', $object, $source);
 	(my $own = $mutant->{file}) =~ s/c$/o/;
 	run('gcc', '-o', "$dir/sim", glob("$build/obj/tests/sim/*.o"), $object,
-		grep { !m{/\Q$own\E$} } glob("$build/obj/tests/sim-journal/*.o"),
-		grep { !m{/journal(-file)?\.o$} } glob("$build/obj/drivers/migrate/*.o"));
+		grep { !m{/\Q$own\E$} } glob("$build/obj/tests/sim-small/*.o"),
+		grep { !m{/(engine|journal(-file)?)\.o$} } glob("$build/obj/drivers/migrate/*.o"));
 }
 
 my (@mutants, $wanted);

@@ -4,7 +4,8 @@
  * it is asked of a disk; after every event each that waits must be able to name what
  * it waits for, and that must be under way. So nobody waits for longer than a few
  * answers of the disks: the guest for at most one copy, of its own chunk, and the
- * copier for at most the writes that were in its chunk before it.
+ * copier for at most the writes that were in its chunk before it. Of a long request the
+ * engine makes a few parts at a time: the next ones wait for nothing but those.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -20,6 +21,7 @@ struct part {
 	uint64_t end;
 	unsigned copies; /* of its chunk, before it began to wait */
 	unsigned ahead;	 /* earlier writes of its chunk for which it may have to wait */
+	bool late;	 /* the engine has made it after the request's first ones */
 };
 
 static struct {
@@ -130,12 +132,35 @@ wait_begins(const struct request *q)
 	}
 }
 
+static bool
+is_made(const struct part *p)
+{
+	return p->sector < p->q->g.sector + p->q->g.split;
+}
+
+static void
+mark_late(void)
+{
+	for (unsigned i = 0; i < wait.parts; i++)
+		wait.part[i].late |= !is_made(&wait.part[i]);
+}
+
 /* An earlier write of the same sectors waits too. */
+static bool
+passes_another(const struct part *p)
+{
+	for (const struct part *q = wait.part; q < p; q++)
+		if (overlap(p, q) && !p->late && !q->late)
+			return true;
+	return false;
+}
+
+/* ... or one that may be earlier: late parts have their turn as they are made. */
 static bool
 waits_its_turn(const struct part *p)
 {
-	for (const struct part *q = wait.part; q < p; q++)
-		if (overlap(p, q))
+	for (const struct part *q = wait.part; q < wait.part + wait.parts; q++)
+		if (q != p && overlap(p, q) && is_made(q) && (q < p || p->late))
 			return true;
 	return false;
 }
@@ -154,11 +179,9 @@ is_of(const struct part *p, const struct op *op)
 
 	if (q->g.op != io->op || p->sector != io->sector)
 		return false;
-	if (io->op == DISK_READ)
-		return io->buf == q->buf + (io->sector - q->g.sector) * SECTOR_BYTES;
 	if (io->op == DISK_WRITE)
 		return tag_writer(sector_get(io->buf)) == q->writer;
-	return p->end == io->sector + io->count;
+	return io->buf == q->buf + (io->sector - q->g.sector) * SECTOR_BYTES;
 }
 
 static void
@@ -166,13 +189,14 @@ part_submitted(const struct op *op)
 {
 	struct part *p = wait.part, *last = wait.part + wait.parts;
 
+	mark_late();
 	while (p < last && !is_of(p, op))
 		p++;
 	if (p == last)
 		return; /* it has waited already, and is asked for again */
 	/* A write held for a stalled side is passed by one that the map sends elsewhere. */
 	if (!wait.fills_up && !(world.plan.journal && plan_stalls(&world.plan)) &&
-	    waits_its_turn(p))
+	    passes_another(p))
 		world_fail("a write passes an earlier one of the same sectors");
 	p->sector += op->io->count;
 	if (p->sector == p->end)
@@ -259,6 +283,8 @@ check_part(struct part *p)
 {
 	unsigned copies = wait.copies[p->sector / world.plan.chunk];
 
+	if (!is_made(p))
+		return;
 	if (is_held(p)) {
 		p->copies = copies;
 		return;
@@ -268,7 +294,7 @@ check_part(struct part *p)
 		world_fail("a %s of [%" PRIu64 ",%" PRIu64 ") waits for nothing",
 			   op_name(p->q->g.op), p->sector, p->end);
 	/* Each that goes first may leave something to copy again. */
-	if (wait.faultless && copies - p->copies > 1 + p->ahead)
+	if (wait.faultless && !p->late && copies - p->copies > 1 + p->ahead)
 		world_fail("a %s of [%" PRIu64 ",%" PRIu64 ") waits for %u copies of its chunk",
 			   op_name(p->q->g.op), p->sector, p->end, copies - p->copies);
 }
@@ -316,6 +342,7 @@ wait_event(void)
 {
 	if (wait.stalls)
 		return;
+	mark_late();
 	for (unsigned i = 0; i < wait.parts; i++)
 		check_part(&wait.part[i]);
 	check_copier();

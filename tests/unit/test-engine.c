@@ -696,6 +696,152 @@ test_one_mirrored_write_is_admitted_whatever_its_size(void **state)
 	world_end(w);
 }
 
+/* --- long requests ------------------------------------------------------- */
+
+#define LONG (3 * GUEST_PARTS) /* chunks */
+
+/* A disk of so many chunks, all of them valid on the source, or on both sides. */
+static struct world *
+begin_long(enum strategy strategy, char valid)
+{
+	static char chunks[LONG + 1];
+
+	memset(chunks, valid, LONG);
+	return world_begin(&(struct world_config){
+		.strategy = strategy, .chunks = chunks, .threshold = 4 });
+}
+
+static void
+test_of_a_long_request_a_few_parts_are_made_at_a_time(void **state)
+{
+	const enum disk_op ops[] = { DISK_ZERO, DISK_WRITE, DISK_READ };
+
+	for (size_t i = 0; i < LENGTH(ops); i++) {
+		struct world *w = begin_long(STRATEGY_SLR, 'S');
+		struct request *r =
+			guest_send(guest_request(w, ops[i], 8, C(LONG) - 16, 7 * !!i));
+
+		for (unsigned left = LONG; left; left--) {
+			unsigned alive = left < GUEST_PARTS ? left : GUEST_PARTS;
+
+			assert_false(r->done);
+			assert_int_equal(outstanding(w, SRC), alive);
+			assert_int_equal(w->m.engine.parts.used, alive);
+			/* The last ones first: any answer makes room. */
+			fake_complete(
+				list_entry(w->disk[SRC].outstanding.prev, struct disk_io, link),
+				0);
+		}
+		assert_true(r->done);
+		assert_int_equal(r->err, 0);
+		assert_int_equal(w->disk[SRC].submitted[ops[i]], LONG);
+		world_end(w);
+	}
+}
+
+/* Parts that the guest has its answer to are bounded by the threshold. */
+static void
+test_of_a_long_request_few_parts_are_left_to_the_slower_side(void **state)
+{
+	struct world *w = begin_long(STRATEGY_AIO, 'B');
+	struct request *r = guest_zero(w, 0, C(LONG), false);
+
+	while (!r->done) {
+		enum side quicker = outstanding(w, SRC) ? SRC : DST;
+
+		assert_in_range(w->m.engine.parts.used, 1, GUEST_PARTS + 4 + 1);
+		fake_complete(
+			list_entry(w->disk[quicker].outstanding.next, struct disk_io, link), 0);
+	}
+	assert_int_equal(w->m.engine.parts.used, 4 + 1);
+	settle(w);
+	check_valid(w, 0, C(LONG), BOTH);
+	world_end(w);
+}
+
+static void
+test_nobody_waits_for_what_is_not_made_yet_of_a_long_request(void **state)
+{
+	struct world *w = begin_long(STRATEGY_SLR, 'S');
+	struct request *r = guest_zero(w, 0, C(LONG), false), *flush;
+
+	check_written_to(w, SRC, C(LONG) - 8, 8, 7);
+	flush = guest_flush(w);
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
+	assert_true(flush->done);
+	/* What is held when its turn comes comes before it. */
+	guest_write(w, C(GUEST_PARTS), 8, 8);
+	guest_write(w, C(GUEST_PARTS), 8, 9);
+	answer(w, SRC, DISK_ZERO, 0, CHUNK, 0);
+	answer(w, SRC, DISK_WRITE, C(GUEST_PARTS), 8, 0);
+	answer(w, SRC, DISK_WRITE, C(GUEST_PARTS), 8, 0);
+	the_io(w, SRC, DISK_ZERO, C(GUEST_PARTS), CHUNK);
+	settle(w);
+	assert_true(r->done);
+	check_disk(w, SRC, 0, C(LONG), 0);
+	world_end(w);
+}
+
+static void
+test_a_long_request_begun_before_a_switch_goes_on_by_the_new_row(void **state)
+{
+	struct world *w = begin_long(STRATEGY_DBT, 'B');
+	struct request *r = guest_zero(w, 0, C(LONG), false);
+
+	migration_set_strategy(&w->m, STRATEGY_LR);
+	for (unsigned i = 0; i < GUEST_PARTS; i++) {
+		assert_int_equal(outstanding(w, DST), 0);
+		answer(w, SRC, DISK_ZERO, C(i), CHUNK, 0);
+	}
+	assert_int_equal(outstanding(w, SRC), 0);
+	assert_int_equal(outstanding(w, DST), GUEST_PARTS);
+	settle(w);
+	assert_true(r->done);
+	check_valid(w, 0, C(GUEST_PARTS), SRC_BIT);
+	check_valid(w, C(GUEST_PARTS), C(LONG - GUEST_PARTS), DST_BIT);
+	world_end(w);
+}
+
+static void
+test_a_long_request_is_held_and_goes_on_where_it_is_completed_under_it(void **state)
+{
+	struct world *w = begin_long(STRATEGY_MIRROR, 'B');
+	struct request *r = guest_zero(w, 0, C(LONG), false);
+
+	migration_resume(&w->m);
+	assert_int_equal(migration_complete(&w->m), 0);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETING);
+	for (unsigned i = 0; i < GUEST_PARTS; i++) {
+		answer(w, SRC, DISK_ZERO, C(i), CHUNK, 0);
+		answer(w, DST, DISK_ZERO, C(i), CHUNK, 0);
+	}
+	assert_int_equal(status_of(w).held_writes, GUEST_PARTS);
+	answer(w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_int_equal(w->m.state, MIGRATION_COMPLETED);
+	assert_false(r->done);
+	assert_int_equal(outstanding(w, SRC), 0);
+	settle(w);
+	assert_true(r->done);
+	assert_int_equal(w->disk[SRC].submitted[DISK_ZERO], GUEST_PARTS);
+	check_disk(w, DST, 0, C(LONG), 0);
+	world_end(w);
+}
+
+static void
+test_a_long_request_that_has_failed_makes_no_more_parts(void **state)
+{
+	struct world *w = begin_long(STRATEGY_DBT, 'S');
+	struct request *r = guest_zero(w, 0, C(LONG), false);
+
+	answer(w, SRC, DISK_ZERO, C(3), CHUNK, -EIO);
+	settle(w);
+	assert_true(r->done);
+	assert_int_equal(r->err, -EIO);
+	assert_int_equal(w->disk[SRC].submitted[DISK_ZERO], GUEST_PARTS);
+	world_end(w);
+}
+
 /* --- failed writes ------------------------------------------------------- */
 
 /* What one failed write to the sides of issued leaves where the map said was. */
@@ -2393,6 +2539,14 @@ main(void)
 		cmocka_unit_test(test_the_guests_buffer_is_not_used_after_the_acknowledgement),
 		cmocka_unit_test(test_copies_of_mirrored_writes_are_bounded_in_bytes),
 		cmocka_unit_test(test_one_mirrored_write_is_admitted_whatever_its_size),
+		cmocka_unit_test(test_of_a_long_request_a_few_parts_are_made_at_a_time),
+		cmocka_unit_test(test_of_a_long_request_few_parts_are_left_to_the_slower_side),
+		cmocka_unit_test(test_nobody_waits_for_what_is_not_made_yet_of_a_long_request),
+		cmocka_unit_test(
+			test_a_long_request_begun_before_a_switch_goes_on_by_the_new_row),
+		cmocka_unit_test(
+			test_a_long_request_is_held_and_goes_on_where_it_is_completed_under_it),
+		cmocka_unit_test(test_a_long_request_that_has_failed_makes_no_more_parts),
 		cmocka_unit_test(
 			test_a_failed_write_leaves_its_side_untrusted_if_the_other_is_valid),
 		cmocka_unit_test(test_a_failed_write_to_the_only_valid_side_leaves_that_side),

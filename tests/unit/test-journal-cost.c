@@ -365,6 +365,29 @@ test_what_is_in_doubt_is_copied_twice_and_soon_is_not(void **state)
 	rig_end(&r);
 }
 
+/* --- memory ----------------------------------------------------------------------- */
+
+/* Discards of the whole disk, all of which wait for the journal. */
+static void
+test_of_long_requests_a_few_parts_wait_for_the_journal_at_a_time(void **state)
+{
+	struct rig r;
+
+	start_copied(&r, STRATEGY_SLR);
+	r.memory.hold = true;
+	for (unsigned i = 1; i <= 4; i++) {
+		guest_zero(r.w, 0, (uint32_t)r.w->disk[SRC].disk.sectors, false);
+		assert_int_equal(status_of(r.w).held_writes, i * GUEST_PARTS);
+		assert_int_equal(r.w->m.engine.parts.used, i * GUEST_PARTS);
+	}
+	r.memory.hold = false;
+	memory_do(&r.memory, r.memory.held);
+	settle(r.w);
+	for (unsigned i = 0; i < r.w->request_count; i++)
+		assert_true(r.w->requests[i]->done);
+	rig_end(&r);
+}
+
 int
 main(void)
 {
@@ -378,6 +401,8 @@ main(void)
 		cmocka_unit_test(test_at_most_256_mib_are_copied_twice_however_slow_a_flush_is),
 		cmocka_unit_test(test_at_most_five_seconds_are_copied_twice),
 		cmocka_unit_test(test_what_is_in_doubt_is_copied_twice_and_soon_is_not),
+		cmocka_unit_test(
+			test_of_long_requests_a_few_parts_wait_for_the_journal_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,7 +161,8 @@ piece_written(struct side_io *sio, int err)
 		c->counters.copied += bytes;
 	else
 		c->counters.zero += bytes;
-	engine_copy_ends(c->engine, sio->io.sector, sio->io.count, !err && !copy->again);
+	engine_copy_ends(c->engine, sio->io.sector, sio->io.count,
+			 err || copy->again ? COPIED_NOT : COPIED_WRITTEN);
 	pool_put(&c->pieces, p);
 	if (!--copy->writes)
 		copy_window_done(copy);
@@ -200,12 +201,13 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 			c->counters.zero += count * SECTOR_BYTES;
 		else
 			copy->again = true;
-		engine_copy_ends(c->engine, sector, count, !copy->again);
+		engine_copy_ends(c->engine, sector, count,
+				 copy->again ? COPIED_NOT : COPIED_BEFORE);
 		return true;
 	}
 	p = pool_get(&c->pieces);
 	if (!p) {
-		engine_copy_ends(c->engine, sector, count, false);
+		engine_copy_ends(c->engine, sector, count, COPIED_NOT);
 		copy->err = -ENOMEM;
 		return false;
 	}

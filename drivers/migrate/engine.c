@@ -1556,12 +1556,15 @@ engine_copy_begins(struct engine *e)
 }
 
 void
-engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, bool valid)
+engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, enum copied copied)
 {
-	if (valid) {
+	if (copied != COPIED_NOT) {
 		validity_set(e->map, sector, count, BOTH);
 		if (journalled(e))
 			journal_copied(e->journal, sector, count);
+	}
+	/* What need not be written costs nothing to do again. */
+	if (copied == COPIED_WRITTEN) {
 		e->copied += count * SECTOR_BYTES;
 		e->sync_due |= e->copied >= SYNC_COPIED_BYTES;
 	}

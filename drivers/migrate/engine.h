@@ -284,12 +284,18 @@ void engine_sync(struct engine *e);
 
 /*
  * The copier's part in the map. Before it writes: 0, -EAGAIN if the journal has no
- * room, -ENOMEM. After: the range is valid on both, or is not. While there is no
+ * room, -ENOMEM. After: the range is valid on both, unless COPIED_NOT. While there is no
  * leave nothing new is begun.
  */
 bool engine_lets_copy(const struct engine *e);
 int engine_copy_begins(struct engine *e);
-void engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, bool valid);
+enum copied {
+	COPIED_NOT,
+	COPIED_WRITTEN,
+	COPIED_BEFORE, /* there was nothing to write: it held that already */
+};
+
+void engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, enum copied copied);
 
 /*
  * To be called every second or so: finds stalled sides, and syncs the journal now

@@ -323,6 +323,43 @@ test_at_most_256_mib_are_copied_twice_however_slow_a_flush_is(void **state)
 	rig_end(&r);
 }
 
+/* A disk that is one hole, onto one that is known to be zero, or not: the syncs that takes. */
+static unsigned
+syncs_of_a_hole(uint64_t mib, bool pristine)
+{
+	struct rig r;
+	unsigned begun, taken;
+
+	rig_start(&r, (struct world_config){
+			      .strategy = STRATEGY_LR,
+			      .sectors = mib * MIB_SECTORS,
+			      .chunk = MIB_SECTORS,
+			      .pristine = pristine,
+			      .tells_zeroes = true,
+		      });
+	for (enum side s = SRC; s < SIDES; s++)
+		memset(r.w->disk[s].stamps, 0, mib * MIB_SECTORS * sizeof(uint64_t));
+	for (uint64_t i = 0; i < mib * MIB_SECTORS; i++)
+		r.w->expected[i] = ANYTHING;
+	settle(r.w);
+	begun = syncs(&r);
+	migration_resume(&r.w->m);
+	settle(r.w);
+	assert_int_equal(validity_lacking(r.w->m.engine.map, DST), 0);
+	taken = syncs(&r) - begun;
+	rig_end(&r);
+	return taken;
+}
+
+static void
+test_what_need_not_be_written_costs_no_syncs(void **state)
+{
+	unsigned beginning = syncs_of_a_hole(64, true);
+
+	assert_int_equal(syncs_of_a_hole(1024, true), beginning);
+	assert_int_equal(syncs_of_a_hole(1024, false), beginning + 1);
+}
+
 /* A copy of 2 MiB/s, whose flushes take a second. */
 static void
 test_at_most_five_seconds_are_copied_twice(void **state)
@@ -399,6 +436,7 @@ main(void)
 		cmocka_unit_test(
 			test_a_flush_costs_one_sync_if_the_map_has_changed_and_else_none),
 		cmocka_unit_test(test_at_most_256_mib_are_copied_twice_however_slow_a_flush_is),
+		cmocka_unit_test(test_what_need_not_be_written_costs_no_syncs),
 		cmocka_unit_test(test_at_most_five_seconds_are_copied_twice),
 		cmocka_unit_test(test_what_is_in_doubt_is_copied_twice_and_soon_is_not),
 		cmocka_unit_test(

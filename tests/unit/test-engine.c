@@ -1322,6 +1322,54 @@ test_throttled_writes_go_on_when_the_destination_stalls(void **state)
 	world_end(w);
 }
 
+/*
+ * All the copies that there may be are of writes that a silent destination owes, and it
+ * has answered something else since: one more mirrored write waits for one of them, or
+ * for the next silence.
+ */
+static void
+test_a_write_waits_for_the_copies_that_a_lost_side_owes(void **state)
+{
+	const enum strategy strategies[] = { STRATEGY_AIO, STRATEGY_MIRROR };
+	const uint32_t mib = 2048;
+	const unsigned copies = MIRROR_COPY_BYTES / (mib * SECTOR_BYTES);
+
+	for (int again = 0; again < 4; again++) {
+		struct world *w =
+			world_begin(&(struct world_config){ .strategy = strategies[again / 2],
+							    .chunks = "BBBBBBBBBBBBBBBBBB",
+							    .chunk = mib,
+							    .threshold = 1000 });
+		struct request *r;
+
+		for (unsigned i = 0; i < copies; i++)
+			guest_write(w, i * mib, mib, 7);
+		guest_zero(w, copies * mib, 8, false);
+		for (unsigned i = 0; i < copies; i++)
+			answer(w, SRC, DISK_WRITE, i * mib, mib, 0);
+		answer(w, SRC, DISK_ZERO, copies * mib, 8, 0);
+		pass_time(w, 10 * SECOND);
+		assert_int_equal(status_of(w).pending_writes, 0);
+		answer(w, DST, DISK_ZERO, copies * mib, 8, 0);
+
+		r = guest_write(w, (copies + 1) * mib, 8, 9);
+		assert_false(r->done);
+		assert_int_equal(status_of(w).held_writes, 1);
+		if (again % 2) {
+			pass_time(w, 10 * SECOND);
+			assert_int_equal(outstanding(w, DST), copies);
+		} else {
+			answer(w, DST, DISK_WRITE, 0, mib, 0);
+			the_io(w, DST, DISK_WRITE, (copies + 1) * mib, 8);
+		}
+		settle(w);
+		assert_true(r->done);
+		assert_int_equal(r->err, 0);
+		check_disk(w, SRC, (copies + 1) * mib, 8, 9);
+		world_end(w);
+	}
+}
+
 static void
 test_lr_and_slr_hold_writes_for_a_stalled_destination_until_it_answers(void **state)
 {
@@ -2401,6 +2449,7 @@ main(void)
 		cmocka_unit_test(
 			test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled),
 		cmocka_unit_test(test_throttled_writes_go_on_when_the_destination_stalls),
+		cmocka_unit_test(test_a_write_waits_for_the_copies_that_a_lost_side_owes),
 		cmocka_unit_test(
 			test_lr_and_slr_hold_writes_for_a_stalled_destination_until_it_answers),
 		cmocka_unit_test(test_a_read_avoids_a_stalled_side_where_the_other_is_valid),

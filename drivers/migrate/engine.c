@@ -67,7 +67,6 @@ struct flush {
 	struct journal_wait wait;
 };
 
-static void engine_run(struct engine *e);
 static void part_route(struct part *p);
 
 static bool
@@ -1390,7 +1389,7 @@ work(struct engine *e)
  * The one loop from which everything happens, so that no list changes under
  * whoever walks it: a call from inside it only leaves work for it to find.
  */
-static void
+void
 engine_run(struct engine *e)
 {
 	if (e->running)

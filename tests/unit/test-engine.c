@@ -2288,7 +2288,7 @@ test_the_rate_is_kept_however_often_the_copier_is_woken(void **state)
 		w->now_ns += SECOND / 1000;
 		migration_pause(&w->m);
 		migration_resume(&w->m);
-		migration_tick(&w->m);
+		migration_wake(&w->m);
 	}
 	/* Three seconds' worth, and what the bucket held and one copy more at most. */
 	assert_in_range(status_of(w).copier.copied, 29 * CHUNK * SECTOR_BYTES,
@@ -2307,8 +2307,30 @@ test_the_copier_asks_to_be_woken_when_it_may_go_on(void **state)
 	copy_chunk(w, 0);
 	assert_int_equal(outstanding_all(w), 0);
 	assert_true(w->wake_ns > w->now_ns && w->wake_ns <= w->now_ns + SECOND);
-	pass_time(w, w->wake_ns - w->now_ns);
+	w->now_ns = w->wake_ns;
+	migration_wake(&w->m);
 	copy_chunk(w, 1);
+	/* And again, for the third. */
+	assert_int_equal(outstanding_all(w), 0);
+	assert_true(w->wake_ns > w->now_ns);
+	world_end(w);
+}
+
+/* It comes many times a second. */
+static void
+test_a_wake_does_nothing_of_what_is_to_be_done_once_a_second(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	w->now_ns += 10 * SECOND;
+	migration_wake(&w->m);
+	assert_false(r->done);
+	assert_false(w->m.engine.side[DST].stalled);
+	migration_tick(&w->m);
+	assert_true(r->done);
+	assert_true(w->m.engine.side[DST].stalled);
 	world_end(w);
 }
 
@@ -2514,6 +2536,7 @@ main(void)
 		cmocka_unit_test(test_a_paused_copier_starts_nothing_and_the_guest_goes_on),
 		cmocka_unit_test(test_the_rate_is_kept_however_often_the_copier_is_woken),
 		cmocka_unit_test(test_the_copier_asks_to_be_woken_when_it_may_go_on),
+		cmocka_unit_test(test_a_wake_does_nothing_of_what_is_to_be_done_once_a_second),
 		cmocka_unit_test(test_commands_that_the_state_forbids_are_refused),
 		cmocka_unit_test(test_every_byte_written_is_counted_by_side_and_by_whose_it_is),
 	};

@@ -614,7 +614,7 @@ on_wake(event_id_t id, char mode, void *private)
 
 	tapdisk_server_event_set_timeout(id, TV_INF);
 	if (!m->over && !migration_over(&m->migration)) {
-		migration_tick(&m->migration);
+		migration_wake(&m->migration);
 	} else if (!m->ended) {
 		end_migration(m);
 		hand_over(m);

@@ -67,7 +67,6 @@ struct flush {
 	struct journal_wait wait;
 };
 
-static void engine_run(struct engine *e);
 static void part_route(struct part *p);
 
 static bool
@@ -169,6 +168,7 @@ part_free(struct part *p)
 	if (p->copy) {
 		buffers_put(&e->copies, p->copy, bytes);
 		e->copy_bytes -= buffers_size(bytes);
+		wake(e, &e->held[HELD_THROTTLE]);
 	}
 	pool_put(&e->parts, p);
 }
@@ -646,8 +646,11 @@ write_route(struct part *p)
 	}
 	if (sides == BOTH && !mirror_admit(p)) {
 		part_unreserve(p);
-		/* While nothing pends nothing would wake it: then memory is what it lacks. */
-		if (!e->pending)
+		/*
+		 * While nothing pends, and no lost side owes the answer to a copy, nothing
+		 * would wake it: then memory is what it lacks.
+		 */
+		if (!e->pending && !e->copy_bytes)
 			goto no_memory;
 		e->counters.delayed_writes += !p->throttled;
 		p->throttled = true;
@@ -1386,7 +1389,7 @@ work(struct engine *e)
  * The one loop from which everything happens, so that no list changes under
  * whoever walks it: a call from inside it only leaves work for it to find.
  */
-static void
+void
 engine_run(struct engine *e)
 {
 	if (e->running)

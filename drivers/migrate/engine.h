@@ -231,6 +231,9 @@ void engine_release(struct engine *e);
 /* Serves a guest's request; the range must be within the disk. */
 void engine_guest(struct engine *e, struct guest_io *g);
 
+/* Does what can be done now, and calls after_run: that may have waited for the time. */
+void engine_run(struct engine *e);
+
 /* No request of ours is with a disk. */
 bool engine_quiet(const struct engine *e);
 

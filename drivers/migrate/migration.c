@@ -417,9 +417,16 @@ measure_rate(struct migration *m)
 void
 migration_tick(struct migration *m)
 {
-	m->wake_ns = UINT64_MAX;
 	measure_rate(m);
 	engine_tick(&m->engine);
+}
+
+/* The copier has waited for the time alone: the pump finds what it may do now. */
+void
+migration_wake(struct migration *m)
+{
+	m->wake_ns = UINT64_MAX;
+	engine_run(&m->engine);
 }
 
 /* --- commands ------------------------------------------------------------- */

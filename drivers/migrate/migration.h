@@ -65,7 +65,7 @@ struct migration_config {
 	struct copier_counters counters;
 
 	uint64_t (*now_ns)(void *ctx);
-	/* migration_tick() is wanted at that time, besides once a second. */
+	/* migration_wake() is wanted at that time. */
 	void (*wake_at)(void *ctx, uint64_t ns);
 	/* It is completed or cancelled. Called once, from inside the engine. */
 	void (*ended)(void *ctx);
@@ -141,8 +141,10 @@ void migration_release(struct migration *m);
 /* Starts, once init has succeeded and the host is ready for callbacks. */
 void migration_start(struct migration *m);
 void migration_guest(struct migration *m, struct guest_io *g);
-/* To be called once a second, and when wake_at asked for it. */
+/* To be called once a second. */
 void migration_tick(struct migration *m);
+/* To be called when wake_at asked for it, which may be many times a second. */
+void migration_wake(struct migration *m);
 
 /*
  * The operator's commands: 0, or -EBUSY if the state does not allow it, or

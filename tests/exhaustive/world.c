@@ -346,7 +346,7 @@ world_do(const struct move *move)
 		break;
 	case WAIT:
 		world.now_ns = world.m.wake_ns;
-		migration_tick(&world.m);
+		migration_wake(&world.m);
 		break;
 	}
 	if (err)

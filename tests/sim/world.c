@@ -114,16 +114,16 @@ host_now_ns(void *ctx)
 }
 
 static void
-tick_event(void *arg, uint64_t n)
+wake_event(void *arg, uint64_t n)
 {
 	if (world.phase < PHASE_OVER)
-		migration_tick(&world.m);
+		migration_wake(&world.m);
 }
 
 static void
 host_wake_at(void *ctx, uint64_t ns)
 {
-	world_at(ns > world.now_ns ? ns : world.now_ns, tick_event, NULL, 0);
+	world_at(ns > world.now_ns ? ns : world.now_ns, wake_event, NULL, 0);
 }
 
 static void

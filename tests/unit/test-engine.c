@@ -1322,6 +1322,54 @@ test_throttled_writes_go_on_when_the_destination_stalls(void **state)
 	world_end(w);
 }
 
+/*
+ * All the copies that there may be are of writes that a silent destination owes, and it
+ * has answered something else since: one more mirrored write waits for one of them, or
+ * for the next silence.
+ */
+static void
+test_a_write_waits_for_the_copies_that_a_lost_side_owes(void **state)
+{
+	const enum strategy strategies[] = { STRATEGY_AIO, STRATEGY_MIRROR };
+	const uint32_t mib = 2048;
+	const unsigned copies = MIRROR_COPY_BYTES / (mib * SECTOR_BYTES);
+
+	for (int again = 0; again < 4; again++) {
+		struct world *w =
+			world_begin(&(struct world_config){ .strategy = strategies[again / 2],
+							    .chunks = "BBBBBBBBBBBBBBBBBB",
+							    .chunk = mib,
+							    .threshold = 1000 });
+		struct request *r;
+
+		for (unsigned i = 0; i < copies; i++)
+			guest_write(w, i * mib, mib, 7);
+		guest_zero(w, copies * mib, 8, false);
+		for (unsigned i = 0; i < copies; i++)
+			answer(w, SRC, DISK_WRITE, i * mib, mib, 0);
+		answer(w, SRC, DISK_ZERO, copies * mib, 8, 0);
+		pass_time(w, 10 * SECOND);
+		assert_int_equal(status_of(w).pending_writes, 0);
+		answer(w, DST, DISK_ZERO, copies * mib, 8, 0);
+
+		r = guest_write(w, (copies + 1) * mib, 8, 9);
+		assert_false(r->done);
+		assert_int_equal(status_of(w).held_writes, 1);
+		if (again % 2) {
+			pass_time(w, 10 * SECOND);
+			assert_int_equal(outstanding(w, DST), copies);
+		} else {
+			answer(w, DST, DISK_WRITE, 0, mib, 0);
+			the_io(w, DST, DISK_WRITE, (copies + 1) * mib, 8);
+		}
+		settle(w);
+		assert_true(r->done);
+		assert_int_equal(r->err, 0);
+		check_disk(w, SRC, (copies + 1) * mib, 8, 9);
+		world_end(w);
+	}
+}
+
 static void
 test_lr_and_slr_hold_writes_for_a_stalled_destination_until_it_answers(void **state)
 {
@@ -2423,7 +2471,7 @@ test_the_rate_is_kept_however_often_the_copier_is_woken(void **state)
 		w->now_ns += SECOND / 1000;
 		migration_pause(&w->m);
 		migration_resume(&w->m);
-		migration_tick(&w->m);
+		migration_wake(&w->m);
 	}
 	/* Three seconds' worth, and what the bucket held and one copy more at most. */
 	assert_in_range(status_of(w).copier.copied, 29 * CHUNK * SECTOR_BYTES,
@@ -2442,8 +2490,30 @@ test_the_copier_asks_to_be_woken_when_it_may_go_on(void **state)
 	copy_chunk(w, 0);
 	assert_int_equal(outstanding_all(w), 0);
 	assert_true(w->wake_ns > w->now_ns && w->wake_ns <= w->now_ns + SECOND);
-	pass_time(w, w->wake_ns - w->now_ns);
+	w->now_ns = w->wake_ns;
+	migration_wake(&w->m);
 	copy_chunk(w, 1);
+	/* And again, for the third. */
+	assert_int_equal(outstanding_all(w), 0);
+	assert_true(w->wake_ns > w->now_ns);
+	world_end(w);
+}
+
+/* It comes many times a second. */
+static void
+test_a_wake_does_nothing_of_what_is_to_be_done_once_a_second(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	w->now_ns += 10 * SECOND;
+	migration_wake(&w->m);
+	assert_false(r->done);
+	assert_false(w->m.engine.side[DST].stalled);
+	migration_tick(&w->m);
+	assert_true(r->done);
+	assert_true(w->m.engine.side[DST].stalled);
 	world_end(w);
 }
 
@@ -2584,6 +2654,7 @@ main(void)
 		cmocka_unit_test(
 			test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled),
 		cmocka_unit_test(test_throttled_writes_go_on_when_the_destination_stalls),
+		cmocka_unit_test(test_a_write_waits_for_the_copies_that_a_lost_side_owes),
 		cmocka_unit_test(
 			test_lr_and_slr_hold_writes_for_a_stalled_destination_until_it_answers),
 		cmocka_unit_test(test_a_read_avoids_a_stalled_side_where_the_other_is_valid),
@@ -2659,6 +2730,7 @@ main(void)
 		cmocka_unit_test(test_a_paused_copier_starts_nothing_and_the_guest_goes_on),
 		cmocka_unit_test(test_the_rate_is_kept_however_often_the_copier_is_woken),
 		cmocka_unit_test(test_the_copier_asks_to_be_woken_when_it_may_go_on),
+		cmocka_unit_test(test_a_wake_does_nothing_of_what_is_to_be_done_once_a_second),
 		cmocka_unit_test(test_commands_that_the_state_forbids_are_refused),
 		cmocka_unit_test(test_every_byte_written_is_counted_by_side_and_by_whose_it_is),
 	};

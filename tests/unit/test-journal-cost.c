@@ -402,6 +402,27 @@ test_what_is_in_doubt_is_copied_twice_and_soon_is_not(void **state)
 	rig_end(&r);
 }
 
+static void
+test_a_file_that_cannot_be_written_is_tried_again_with_the_tick_alone(void **state)
+{
+	unsigned tries;
+	struct rig r;
+
+	start_copied(&r, STRATEGY_SLR);
+	r.memory.fail[STORE_WRITE] = r.memory.fail[STORE_PUBLISH] = -EIO;
+	guest_write(r.w, 100, 8, 10);
+	assert_int_equal(status_of(r.w).journal.state, JOURNAL_FAILED);
+	tries = syncs(&r);
+	for (unsigned i = 0; i < 100; i++) {
+		r.w->now_ns += SECOND / 100;
+		migration_wake(&r.w->m);
+	}
+	assert_int_equal(syncs(&r), tries);
+	migration_tick(&r.w->m);
+	assert_true(syncs(&r) > tries);
+	rig_end(&r);
+}
+
 /* --- memory ----------------------------------------------------------------------- */
 
 /* Discards of the whole disk, all of which wait for the journal. */
@@ -439,6 +460,8 @@ main(void)
 		cmocka_unit_test(test_what_need_not_be_written_costs_no_syncs),
 		cmocka_unit_test(test_at_most_five_seconds_are_copied_twice),
 		cmocka_unit_test(test_what_is_in_doubt_is_copied_twice_and_soon_is_not),
+		cmocka_unit_test(
+			test_a_file_that_cannot_be_written_is_tried_again_with_the_tick_alone),
 		cmocka_unit_test(
 			test_of_long_requests_a_few_parts_wait_for_the_journal_at_a_time),
 	};

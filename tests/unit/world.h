@@ -133,6 +133,7 @@ world_begin(const struct world_config *config)
 	};
 
 	w->now_ns = 1000 * SECOND;
+	w->wake_ns = UINT64_MAX;
 	w->expected = calloc(sectors, sizeof(*w->expected));
 	for (enum side s = SRC; s < SIDES; s++) {
 		fake_init(&w->disk[s], sectors);
@@ -324,6 +325,10 @@ static inline void
 pass_time(struct world *w, uint64_t ns)
 {
 	w->now_ns += ns;
+	if (w->now_ns >= w->wake_ns) {
+		w->wake_ns = UINT64_MAX;
+		migration_wake(&w->m);
+	}
 	migration_tick(&w->m);
 }
 

@@ -1588,6 +1588,23 @@ lose_side(struct engine *e, enum side side)
 		}
 }
 
+/*
+ * Nobody has been silent for the time in which we did not run (stopped, frozen, starved):
+ * the answers may be there, and are looked at after this.
+ */
+static void
+skip_absence(struct engine *e, uint64_t now_ns)
+{
+	uint64_t absent_ns = now_ns - e->tick_ns;
+
+	e->tick_ns = now_ns;
+	for (enum side s = SRC; absent_ns >= TICK_LATE_NS && s < SIDES; s++) {
+		uint64_t heard_ns = e->side[s].heard_ns + absent_ns;
+
+		e->side[s].heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
+	}
+}
+
 /* Finds sides that have stalled. */
 static void
 check_stalls(struct engine *e)
@@ -1595,6 +1612,7 @@ check_stalls(struct engine *e)
 	uint64_t now_ns = e->now_ns(e->ctx);
 	struct closure *c;
 
+	skip_absence(e, now_ns);
 	for (enum side s = SRC; s < SIDES; s++) {
 		struct side_state *state = &e->side[s];
 
@@ -1690,6 +1708,7 @@ engine_init(struct engine *e, const struct engine_config *config)
 		.side[SRC].alone_seq = 1,
 		/* ... and what it wrote in a former life may be the destination's. */
 		.side[DST].alone_seq = !config->stable && validity_lacking(config->map, SRC),
+		.tick_ns = config->now_ns(config->ctx),
 		.marks.wrote = { !config->stable, !config->stable },
 	};
 	if (e->journal)

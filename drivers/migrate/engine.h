@@ -45,6 +45,8 @@
 
 #define MIRROR_COPY_BYTES (16u << 20)
 #define STALL_NS	  10000000000ull /* a side silent for this long is absent */
+#define TICK_LATE_NS \
+	3000000000ull /* a tick this late: we have not run ourselves since the last */
 /*
  * The migration syncs what it has copied after so long, or so much; while that is under
  * way as much again is copied, and then the copier waits for it. So after a crash at most
@@ -149,6 +151,7 @@ struct engine {
 	void (*guest_answered)(void *ctx, const struct guest_io *g);
 	void *ctx;
 
+	uint64_t tick_ns; /* when the last one was */
 	struct side_state side[SIDES];
 	struct journal_marks marks; /* writes of the guest and the copier */
 	struct engine_counters counters;

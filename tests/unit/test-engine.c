@@ -1135,6 +1135,35 @@ test_a_mirrored_write_counts_as_failed_on_a_side_that_stalls(void **state)
 	world_end(w);
 }
 
+/* Stopped, or frozen with its machine: the answers may be there, and are looked at next. */
+static void
+test_no_side_stalls_while_the_process_does_not_run(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	pass_time(w, 9 * SECOND);
+	w->now_ns += 60 * SECOND;
+	migration_tick(&w->m);
+	assert_false(r->done);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	assert_true(r->done);
+	check_valid(w, 8, 8, BOTH);
+
+	/* What it had been silent for before counts, and so does what comes after. */
+	r = guest_write(w, 8, 8, 8);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	pass_time(w, 9 * SECOND);
+	w->now_ns += 60 * SECOND;
+	migration_tick(&w->m);
+	assert_false(r->done);
+	pass_time(w, SECOND);
+	assert_true(r->done);
+	check_valid(w, 8, 8, SRC_BIT);
+	world_end(w);
+}
+
 static void
 test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled(void **state)
 {
@@ -2244,6 +2273,7 @@ main(void)
 		cmocka_unit_test(
 			test_a_copy_that_finds_no_space_pauses_the_copier_and_not_the_guest),
 		cmocka_unit_test(test_a_mirrored_write_counts_as_failed_on_a_side_that_stalls),
+		cmocka_unit_test(test_no_side_stalls_while_the_process_does_not_run),
 		cmocka_unit_test(
 			test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled),
 		cmocka_unit_test(test_throttled_writes_go_on_when_the_destination_stalls),

@@ -320,11 +320,15 @@ settle(struct world *w)
 					      0);
 }
 
+/* The migration ticks every second, and at the end. */
 static inline void
 pass_time(struct world *w, uint64_t ns)
 {
-	w->now_ns += ns;
-	migration_tick(&w->m);
+	for (uint64_t step; ns; ns -= step) {
+		step = ns < SECOND ? ns : SECOND;
+		w->now_ns += step;
+		migration_tick(&w->m);
+	}
 }
 
 static inline void

@@ -635,6 +635,7 @@ only_stalled(const struct migrate *m)
 static void
 linger(struct migrate *m)
 {
+	engine_retire(&m->migration.engine);
 	list_add_tail(&m->link, &lingering);
 	tapdisk_server_event_set_timeout(m->tick, TV_USECS(LINGER_USECS));
 	for (enum side side = SRC; side < SIDES; side++) {

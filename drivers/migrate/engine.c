@@ -160,6 +160,7 @@ engine_submit(struct engine *e, enum side side, struct side_io *sio)
 	struct side_state *s = &e->side[side];
 	bool running = e->running;
 
+	assert(!e->retired);
 	if (!s->inflight++)
 		s->heard_ns = e->now_ns(e->ctx);
 	sio->engine = e;
@@ -1107,6 +1108,8 @@ flush_answered(struct flush *f)
 {
 	side_mask again = f->kind == FLUSH_SIDE ? NO_SIDE : flush_again(f);
 
+	if (f->engine->retired)
+		return; /* as it is: nobody waits for it */
 	f->must |= again;
 	if (again & f->given_up) {
 		/* It has become the only one: its answer is waited for after all. */
@@ -1343,8 +1346,10 @@ route_incoming(struct engine *e)
 static bool
 work(struct engine *e)
 {
-	return handle_answer(e) || end_recorded(e) || route_incoming(e) || flush_start(e) ||
-	       sync_writes(e) || sync_all(e);
+	if (handle_answer(e) || end_recorded(e))
+		return true;
+	return !e->retired &&
+	       (route_incoming(e) || flush_start(e) || sync_writes(e) || sync_all(e));
 }
 
 /*
@@ -1648,6 +1653,8 @@ unsynced(const struct engine *e)
 void
 engine_tick(struct engine *e)
 {
+	if (e->retired)
+		return;
 	check_stalls(e);
 	if (journalled(e)) {
 		journal_retry(e->journal);
@@ -1655,6 +1662,12 @@ engine_tick(struct engine *e)
 		e->sync_due |= unsynced(e) && e->now_ns(e->ctx) - e->sync_ns >= SYNC_NS;
 	}
 	engine_run(e);
+}
+
+void
+engine_retire(struct engine *e)
+{
+	e->retired = true;
 }
 
 static unsigned
@@ -1741,17 +1754,24 @@ engine_init(struct engine *e, const struct engine_config *config)
 	return 0;
 }
 
-void
-engine_release(struct engine *e)
+/* Ours, which may wait for a journal that cannot be written, or for who has retired. */
+static void
+flushes_free(struct engine *e, struct list_head *flushes)
 {
 	struct flush *f, *next;
 
-	assert(engine_quiet(e));
-	/* Ours may wait for a journal that cannot be written. */
-	list_for_each_entry_safe(f, next, &e->flushing, link) {
+	list_for_each_entry_safe(f, next, flushes, link) {
 		assert(!f->guest);
 		pool_put(&e->flush_pool, f);
 	}
+}
+
+void
+engine_release(struct engine *e)
+{
+	assert(engine_quiet(e));
+	flushes_free(e, &e->flushes);
+	flushes_free(e, &e->flushing);
 	pool_release(&e->parts);
 	pool_release(&e->flush_pool);
 	buffers_release(&e->copies);

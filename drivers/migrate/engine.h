@@ -166,6 +166,7 @@ struct engine {
 	bool space_low;	   /* a write was held for want of space */
 	int flush_err;	   /* a side lost what it alone had: the guest is yet to be told */
 	bool over;	   /* one side serves all: there is nothing to hold a write for */
+	bool retired;	   /* no disk is asked any more: it may be closed */
 
 	struct list_head answered; /* disk_io, not yet handled */
 	struct list_head incoming; /* parts, not yet routed */
@@ -283,6 +284,13 @@ void engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, bool va
  * and then. A mirrored write loses a side that stalls; the rest waits.
  */
 void engine_tick(struct engine *e);
+
+/*
+ * The guest has gone, and the host closes the disk that owes no answer. Nothing is asked of
+ * either any more; the answers that are owed are taken. A flush that fails is told the
+ * journal still, and one that goes well says nothing there: it may not have been all.
+ */
+void engine_retire(struct engine *e);
 
 /* Guest writes that are held back just now. */
 unsigned engine_held_writes(const struct engine *e);

@@ -357,6 +357,23 @@ status_of(const struct world *w)
 	return status;
 }
 
+/* Nothing is under way any more. */
+static inline void
+world_free(struct world *w)
+{
+	assert_true(migration_quiet(&w->m));
+	migration_release(&w->m);
+	for (unsigned i = 0; i < w->request_count; i++) {
+		free(w->requests[i]->buf);
+		free(w->requests[i]);
+	}
+	free(w->requests);
+	free(w->expected);
+	fake_release(&w->disk[SRC]);
+	fake_release(&w->disk[DST]);
+	free(w);
+}
+
 /*
  * Answers everything well; then every request must have been answered, and the
  * guest must read what it has written.
@@ -376,17 +393,7 @@ world_end(struct world *w)
 		settle(w);
 		check_read(r);
 	}
-	assert_true(migration_quiet(&w->m));
-	migration_release(&w->m);
-	for (unsigned i = 0; i < w->request_count; i++) {
-		free(w->requests[i]->buf);
-		free(w->requests[i]);
-	}
-	free(w->requests);
-	free(w->expected);
-	fake_release(&w->disk[SRC]);
-	fake_release(&w->disk[DST]);
-	free(w);
+	world_free(w);
 }
 
 #endif

@@ -1670,6 +1670,13 @@ engine_retire(struct engine *e)
 	e->retired = true;
 }
 
+bool
+engine_saved(const struct engine *e)
+{
+	return !e->writes && !e->side[SRC].owed && !e->side[DST].owed && !e->flush_err &&
+	       !flush_needed(e);
+}
+
 static unsigned
 count_writes(const struct list_head *held)
 {

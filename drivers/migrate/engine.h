@@ -292,6 +292,9 @@ void engine_tick(struct engine *e);
  */
 void engine_retire(struct engine *e);
 
+/* Nothing that the guest was told is written lacks a flush, or is lost without its knowing. */
+bool engine_saved(const struct engine *e);
+
 /* Guest writes that are held back just now. */
 unsigned engine_held_writes(const struct engine *e);
 

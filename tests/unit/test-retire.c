@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A migration that is closed while a disk owes it answers: whatever these are, nothing is
- * asked of either disk any more, for one of them is closed already.
+ * asked of either disk any more, for one of them is closed already. What the next opening
+ * is to know is in the journal, or in the live changes, which are kept then.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,6 +79,7 @@ test_a_sync_that_could_not_begin_does_not_begin_when_the_destination_answers(voi
 	memory_do(&r.memory, r.memory.held);
 
 	close_it(&r);
+	assert_false(engine_saved(&r.w->m.engine));
 	fake_complete(copy, 0);
 	check_valid(r.w, C(2), CHUNK, SRC_BIT);
 	bury(&r);
@@ -95,11 +97,39 @@ test_a_flush_that_fails_is_not_done_again_on_the_other_side(void **state)
 	pass_time(r.w, 10 * SECOND);
 
 	close_it(&r);
+	assert_false(engine_saved(&r.w->m.engine));
 	answer(r.w, DST, DISK_FLUSH, 0, 0, -EIO);
 	/* The next opening believes what the source has, and tells the guest of the rest. */
 	check_valid(r.w, 0, CHUNK, SRC_BIT);
 	assert_true(r.live->owed);
 	bury(&r);
+}
+
+/* Nothing is left to be written down, and yet the next opening must not think it stable. */
+static void
+test_what_was_written_again_and_not_flushed_is_not_saved(void **state)
+{
+	struct journal_status status;
+	struct rig r;
+
+	begin(&r);
+	write_both(&r);
+	engine_sync(&r.w->m.engine);
+	settle(r.w);
+	assert_true(engine_saved(&r.w->m.engine));
+	guest_write(r.w, C(1), 8, 9);
+	answer(r.w, DST, DISK_WRITE, C(1), 8, 0);
+	journal_get_status(r.w->m.engine.journal, &status);
+	assert_int_equal(status.unwritten, 0);
+	assert_false(engine_saved(&r.w->m.engine));
+	/* A flush that fails is no better, once it is over. */
+	engine_sync(&r.w->m.engine);
+	answer(r.w, DST, DISK_FLUSH, 0, 0, -EIO);
+	settle(r.w);
+	journal_get_status(r.w->m.engine.journal, &status);
+	assert_int_equal(status.unwritten, 0);
+	assert_false(engine_saved(&r.w->m.engine));
+	rig_end(&r);
 }
 
 int
@@ -109,6 +139,7 @@ main(void)
 		cmocka_unit_test(
 			test_a_sync_that_could_not_begin_does_not_begin_when_the_destination_answers),
 		cmocka_unit_test(test_a_flush_that_fails_is_not_done_again_on_the_other_side),
+		cmocka_unit_test(test_what_was_written_again_and_not_flushed_is_not_saved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

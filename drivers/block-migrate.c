@@ -635,6 +635,7 @@ only_stalled(const struct migrate *m)
 static void
 linger(struct migrate *m)
 {
+	engine_retire(&m->migration.engine);
 	list_add_tail(&m->link, &lingering);
 	tapdisk_server_event_set_timeout(m->tick, TV_USECS(LINGER_USECS));
 	for (enum side side = SRC; side < SIDES; side++) {
@@ -657,8 +658,8 @@ say_last(struct migrate *m)
 }
 
 /*
- * Whether all that the guest was told is in the journal; else it is in the live
- * changes, which stay.
+ * Whether all that the guest was told is in the journal, and stable; else it is in the
+ * live changes, which stay: who opens them knows that not everything has been flushed.
  */
 static bool
 is_saved(const struct migrate *m)
@@ -666,10 +667,11 @@ is_saved(const struct migrate *m)
 	struct migration_status s;
 
 	migration_get_status(&m->migration, &s);
-	if (s.journal.state == JOURNAL_GOOD && !s.journal.unwritten)
+	if (s.journal.state == JOURNAL_GOOD && !s.journal.unwritten &&
+	    engine_saved(&m->migration.engine))
 		return true;
-	EPRINTF("%s: not all could be written down%s%s. Open it again before this machine is "
-		"started anew; what the guest has flushed is safe",
+	EPRINTF("%s: not all could be flushed and written down%s%s. Open it again before this "
+		"machine is started anew; what the guest has flushed is safe",
 		m->path, s.journal.error ? ": " : "",
 		s.journal.error ? strerror(-s.journal.error) : "");
 	return false;

@@ -379,15 +379,6 @@ control_disk_info(struct control_conn *conn)
 static void
 control_finished(td_vbd_t *vbd, int err, void *token)
 {
-	if (!vbd->name) {
-		tapdisk_nbdserver_stop(vbd->nbdserver);
-		vbd->nbdserver = NULL;
-		tapdisk_blkif_disconnect(vbd->blkif);
-	} else if (control.shutdown) {
-		EPRINTF("minor %u cannot be closed, this tapdisk goes on", vbd->minor);
-		control.shutdown = false;
-	}
-
 	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
 		struct control_conn *conn = &control.conns[i];
 
@@ -396,6 +387,20 @@ control_finished(td_vbd_t *vbd, int err, void *token)
 			break;
 		}
 	}
+}
+
+static void
+control_closed(td_vbd_t *vbd, int err, void *token)
+{
+	if (!err) {
+		tapdisk_nbdserver_stop(vbd->nbdserver);
+		vbd->nbdserver = NULL;
+		tapdisk_blkif_disconnect(vbd->blkif);
+	} else if (control.shutdown) {
+		EPRINTF("minor %u cannot be closed, this tapdisk goes on", vbd->minor);
+		control.shutdown = false;
+	}
+	control_finished(vbd, err, token);
 }
 
 static int
@@ -432,7 +437,7 @@ control_open(struct control_conn *conn)
 	err = tapdisk_nbdserver_start(vbd, vbd->minor, readonly, &vbd->nbdserver);
 	if (err) {
 		/* Nothing is in flight: the next turn closes it. */
-		tapdisk_vbd_close(vbd, true, control_finished, NULL);
+		tapdisk_vbd_close(vbd, true, control_closed, NULL);
 		return err;
 	}
 
@@ -472,7 +477,7 @@ control_close(struct control_conn *conn)
 
 	conn->state = CONN_WORKING;
 	if (!err)
-		err = tapdisk_vbd_close(conn->vbd, false, control_finished, NULL);
+		err = tapdisk_vbd_close(conn->vbd, false, control_closed, NULL);
 	return err ? err : CONTROL_LATER;
 }
 
@@ -482,7 +487,7 @@ control_force_shutdown(struct control_conn *conn)
 	td_vbd_t *vbd;
 	int err = control_find(conn, &vbd);
 
-	return err ? err : tapdisk_vbd_close(vbd, true, control_finished, NULL);
+	return err ? err : tapdisk_vbd_close(vbd, true, control_closed, NULL);
 }
 
 /* Polling of the ring, and the name of a pool of memory, are accepted and not used. */
@@ -837,7 +842,7 @@ tapdisk_control_shutdown(void)
 	control.shutdown = true;
 	list_for_each_entry(vbd, tapdisk_server_get_all_vbds(), next)
 		if (vbd->name)
-			tapdisk_vbd_close(vbd, true, control_finished, NULL);
+			tapdisk_vbd_close(vbd, true, control_closed, NULL);
 	tapdisk_control_run();
 }
 

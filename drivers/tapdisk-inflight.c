@@ -55,10 +55,10 @@ inflight_open(struct inflight *inflight, const char *path, const struct inflight
 		if (!inflight->path)
 			return -ENOMEM;
 		fd = open_file(path, inflight->size);
-	}
-	if (path && fd < 0) {
-		free(inflight->path);
-		return fd;
+		if (fd < 0) {
+			inflight_close(inflight);
+			return fd;
+		}
 	}
 	file = mmap(NULL, inflight->size, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | (path ? 0 : MAP_ANONYMOUS), fd, 0);
@@ -66,7 +66,7 @@ inflight_open(struct inflight *inflight, const char *path, const struct inflight
 	if (path)
 		close(fd);
 	if (err) {
-		free(inflight->path);
+		inflight_close(inflight);
 		return err;
 	}
 	inflight->file = file;

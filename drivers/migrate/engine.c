@@ -191,6 +191,7 @@ engine_submit(struct engine *e, enum side side, struct side_io *sio)
 	struct side_state *s = &e->side[side];
 	bool running = e->running;
 
+	assert(!e->retired);
 	if (!s->inflight++)
 		s->heard_ns = e->now_ns(e->ctx);
 	sio->engine = e;
@@ -1145,6 +1146,8 @@ flush_answered(struct flush *f)
 {
 	side_mask again = f->kind == FLUSH_SIDE ? NO_SIDE : flush_again(f);
 
+	if (f->engine->retired)
+		return; /* as it is: nobody waits for it */
 	f->must |= again;
 	if (again & f->given_up) {
 		/* It has become the only one: its answer is waited for after all. */
@@ -1381,8 +1384,10 @@ route_incoming(struct engine *e)
 static bool
 work(struct engine *e)
 {
-	return handle_answer(e) || end_recorded(e) || route_incoming(e) || flush_start(e) ||
-	       sync_writes(e) || sync_all(e);
+	if (handle_answer(e) || end_recorded(e))
+		return true;
+	return !e->retired &&
+	       (route_incoming(e) || flush_start(e) || sync_writes(e) || sync_all(e));
 }
 
 /*
@@ -1602,6 +1607,23 @@ lose_side(struct engine *e, enum side side)
 		}
 }
 
+/*
+ * Nobody has been silent for the time in which we did not run (stopped, frozen, starved):
+ * the answers may be there, and are looked at after this.
+ */
+static void
+skip_absence(struct engine *e, uint64_t now_ns)
+{
+	uint64_t absent_ns = now_ns - e->tick_ns;
+
+	e->tick_ns = now_ns;
+	for (enum side s = SRC; absent_ns >= TICK_LATE_NS && s < SIDES; s++) {
+		uint64_t heard_ns = e->side[s].heard_ns + absent_ns;
+
+		e->side[s].heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
+	}
+}
+
 /* Finds sides that have stalled. */
 static void
 check_stalls(struct engine *e)
@@ -1609,6 +1631,7 @@ check_stalls(struct engine *e)
 	uint64_t now_ns = e->now_ns(e->ctx);
 	struct closure *c;
 
+	skip_absence(e, now_ns);
 	for (enum side s = SRC; s < SIDES; s++) {
 		struct side_state *state = &e->side[s];
 
@@ -1644,6 +1667,8 @@ unsynced(const struct engine *e)
 void
 engine_tick(struct engine *e)
 {
+	if (e->retired)
+		return;
 	check_stalls(e);
 	if (journalled(e)) {
 		journal_retry(e->journal);
@@ -1651,6 +1676,19 @@ engine_tick(struct engine *e)
 		e->sync_due |= unsynced(e) && e->now_ns(e->ctx) - e->sync_ns >= SYNC_NS;
 	}
 	engine_run(e);
+}
+
+void
+engine_retire(struct engine *e)
+{
+	e->retired = true;
+}
+
+bool
+engine_saved(const struct engine *e)
+{
+	return !e->writes && !e->side[SRC].owed && !e->side[DST].owed && !e->flush_err &&
+	       !flush_needed(e);
 }
 
 static unsigned
@@ -1704,6 +1742,7 @@ engine_init(struct engine *e, const struct engine_config *config)
 		.side[SRC].alone_seq = 1,
 		/* ... and what it wrote in a former life may be the destination's. */
 		.side[DST].alone_seq = !config->stable && validity_lacking(config->map, SRC),
+		.tick_ns = config->now_ns(config->ctx),
 		.marks.wrote = { !config->stable, !config->stable },
 	};
 	if (e->journal)
@@ -1736,17 +1775,24 @@ engine_init(struct engine *e, const struct engine_config *config)
 	return 0;
 }
 
-void
-engine_release(struct engine *e)
+/* Ours, which may wait for a journal that cannot be written, or for who has retired. */
+static void
+flushes_free(struct engine *e, struct list_head *flushes)
 {
 	struct flush *f, *next;
 
-	assert(engine_quiet(e));
-	/* Ours may wait for a journal that cannot be written. */
-	list_for_each_entry_safe(f, next, &e->flushing, link) {
+	list_for_each_entry_safe(f, next, flushes, link) {
 		assert(!f->guest);
 		pool_put(&e->flush_pool, f);
 	}
+}
+
+void
+engine_release(struct engine *e)
+{
+	assert(engine_quiet(e));
+	flushes_free(e, &e->flushes);
+	flushes_free(e, &e->flushing);
 	pool_release(&e->parts);
 	pool_release(&e->flush_pool);
 	buffers_release(&e->copies);

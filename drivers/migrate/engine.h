@@ -60,6 +60,8 @@
 
 #define MIRROR_COPY_BYTES (16u << 20)
 #define STALL_NS	  10000000000ull /* a side silent for this long is absent */
+#define TICK_LATE_NS \
+	3000000000ull /* a tick this late: we have not run ourselves since the last */
 /*
  * The migration syncs what it has copied after so long, or so much; while that is under
  * way as much again is copied, and then the copier waits for it. So after a crash at most
@@ -165,6 +167,7 @@ struct engine {
 	void (*guest_answered)(void *ctx, const struct guest_io *g);
 	void *ctx;
 
+	uint64_t tick_ns; /* when the last one was */
 	struct side_state side[SIDES];
 	struct journal_marks marks; /* writes of the guest and the copier */
 	struct engine_counters counters;
@@ -179,6 +182,7 @@ struct engine {
 	bool space_low;	   /* a write was held for want of space */
 	int flush_err;	   /* a side lost what it alone had: the guest is yet to be told */
 	bool over;	   /* one side serves all: there is nothing to hold a write for */
+	bool retired;	   /* no disk is asked any more: it may be closed */
 
 	struct list_head answered; /* disk_io, not yet handled */
 	struct list_head incoming; /* parts, not yet routed */
@@ -305,6 +309,16 @@ void engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, enum co
  * and then. A mirrored write loses a side that stalls; the rest waits.
  */
 void engine_tick(struct engine *e);
+
+/*
+ * The guest has gone, and the host closes the disk that owes no answer. Nothing is asked of
+ * either any more; the answers that are owed are taken. A flush that fails is told the
+ * journal still, and one that goes well says nothing there: it may not have been all.
+ */
+void engine_retire(struct engine *e);
+
+/* Nothing that the guest was told is written lacks a flush, or is lost without its knowing. */
+bool engine_saved(const struct engine *e);
 
 /* Guest writes that are held back just now. */
 unsigned engine_held_writes(const struct engine *e);

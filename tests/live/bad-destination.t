@@ -78,6 +78,23 @@ faults
 mig resume 2>/dev/null # if it has stopped at all
 finish "mirror after failed flushes"
 
+flush() { # says its exit status
+	qemu-io -f raw -c flush "$uri" >&2
+	echo -n "$? "
+}
+
+begin slr 0
+wait_for all_copied
+ok "slr: the guest writes" nbdcopy pristine "$uri"
+ok "slr: and flushes" qemu-io -f raw -c flush "$uri"
+faults "fail flush EIO"
+ok "slr: and writes the same once more" nbdcopy pristine "$uri"
+ok "slr: the disk pauses, and cannot be flushed" tap pause -p "$pid" -m "$minor"
+faults
+ok "slr: the disk goes on" tap unpause -p "$pid" -m "$minor"
+is "$(flush)$(flush)" "1 0 " "slr: the guest is told of it, once"
+stop_disk
+
 begin mirror 8
 guest_start $size
 faults "fail write ENOSPC after $((4 << 20))"

@@ -271,6 +271,7 @@ sub faults {
 
 # A write that stays in flight: qemu-io, which waits for it.
 sub stalled_write {
+	my $pid = shift;
 	$client = fork // die $!;
 	if (!$client) {
 		open STDOUT, '>', '/dev/null';
@@ -291,7 +292,7 @@ sub guest_ended {
 faults();
 answers(ask($pid, 'OPEN', 3, params("fault:$dir/faults:$a")), 'OPEN', 'a disk that can stall');
 faults('stall write');
-stalled_write();
+stalled_write($pid);
 
 my $waiting = dial($pid);
 syswrite $waiting, message($id{PAUSE}, 3);
@@ -312,7 +313,7 @@ answers(ask($pid, 'RESUME', 3, params('')), 'RESUME', 'RESUME');
 is guest_ended(), 0, 'and the write was not lost';
 
 faults('stall write');
-stalled_write();
+stalled_write($pid);
 $waiting = dial($pid);
 syswrite $waiting, message($id{PAUSE}, 3);
 wait_for(sub { state_of($pid, 3) =~ /^0x14 / }, 'the pause');
@@ -337,6 +338,21 @@ answers(ask($other, 'OPEN', 3, params("aio:$a")), 'OPEN', 'with the image');
 kill 'TERM', $other;
 is ended($other), 0, 'SIGTERM ends it well';
 is_deeply [grep { -S } glob "$dir/run/*"], [], 'with nothing left';
+
+faults();
+$other = start_tapdisk();
+ask($other, 'ATTACH', 3);
+answers(ask($other, 'OPEN', 3, params("fault:$dir/faults:$a")), 'OPEN', 'another one');
+faults('stall write');
+stalled_write($other);
+$waiting = dial($other);
+syswrite $waiting, message($id{PAUSE}, 3);
+wait_for(sub { state_of($other, 3) =~ /^0x14 / }, 'the pause');
+kill 'TERM', $other;
+refuses(answer($waiting), ECANCELED, qr/./, 'SIGTERM takes over from a pause, whose client is told');
+faults();
+is ended($other), 0, 'and ends it well, when it can';
+guest_ended();
 
 done_testing();
 

@@ -4,7 +4,7 @@
 # absent; a cancel or a close ends at once; and if it comes back, the migration
 # goes on.
 . "$(dirname "$0")/lib.sh"
-needs fio jq
+needs fio jq qemu-io
 
 size=$((16 << 20))
 
@@ -19,6 +19,11 @@ begin() { # STRATEGY MIB/S
 
 stalled() {
 	wait_for holds '.reason == "stalled"'
+}
+
+flush() { # says its exit status
+	qemu-io -f raw -c flush "$uri" >&2
+	echo -n "$? "
 }
 
 begin aio 4
@@ -56,6 +61,26 @@ ok "slr synchronises" wait_for state_is synchronised
 ok "slr completes" mig complete --wait
 stop_disk
 ok "slr: the destination holds exactly what the guest wrote" disk_is dst
+
+# Both disks have what is not flushed; the destination hangs, and then fails its flush.
+begin slr 1
+mig pause
+faults "stall flush"
+guest_goes_on 1
+guest_stop
+faults "stall any"
+mig resume
+ok "slr, unflushed: the stall is noticed" stalled
+ok "slr, unflushed: the disk pauses while the destination is stalled" tap pause -p "$pid" -m "$minor"
+faults "fail flush EIO"
+ok "slr, unflushed: and goes on when the destination does" wait_for tap unpause -p "$pid" -m "$minor"
+faults
+is "$(flush)$(flush)" "1 0 " "slr, unflushed: the guest is told of the flush that failed, once"
+mig set --rate 0
+ok "slr, unflushed: synchronises" wait_for state_is synchronised
+ok "slr, unflushed: completes" mig complete --wait
+stop_disk
+ok "slr, unflushed: the destination holds exactly what the guest wrote" disk_is dst
 
 begin dbt 1
 mig pause

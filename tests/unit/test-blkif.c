@@ -1158,6 +1158,19 @@ test_another_ring_has_nothing_of_the_last_one(void **state)
 	disconnect();
 }
 
+/* The run directory may be full, or gone: that ring is refused, and nothing else happens. */
+static void
+test_a_ring_that_nothing_can_be_kept_of_is_refused(void **state)
+{
+	fake_open(&g, RING_X86_64, 0);
+	snprintf(inflight_path, sizeof(inflight_path), "/tmp/test-blkif.%d/none", getpid());
+	assert_int_equal(connect_enduring(), -ENOENT);
+	assert_null(vbd.blkif);
+	snprintf(inflight_path, sizeof(inflight_path), "/tmp/test-blkif.%d", getpid());
+	assert_int_equal(connect_enduring(), 0);
+	disconnect();
+}
+
 int
 main(void)
 {
@@ -1189,6 +1202,7 @@ main(void)
 		TEST(test_a_ring_may_go_while_requests_are_in_flight),
 		TEST(test_a_tapdisk_may_die_between_any_two_instructions),
 		TEST(test_another_ring_has_nothing_of_the_last_one),
+		TEST(test_a_ring_that_nothing_can_be_kept_of_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

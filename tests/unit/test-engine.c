@@ -1281,6 +1281,35 @@ test_a_mirrored_write_counts_as_failed_on_a_side_that_stalls(void **state)
 	world_end(w);
 }
 
+/* Stopped, or frozen with its machine: the answers may be there, and are looked at next. */
+static void
+test_no_side_stalls_while_the_process_does_not_run(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r = guest_write(w, 8, 8, 7);
+
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	pass_time(w, 9 * SECOND);
+	w->now_ns += 60 * SECOND;
+	migration_tick(&w->m);
+	assert_false(r->done);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	assert_true(r->done);
+	check_valid(w, 8, 8, BOTH);
+
+	/* What it had been silent for before counts, and so does what comes after. */
+	r = guest_write(w, 8, 8, 8);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	pass_time(w, 9 * SECOND);
+	w->now_ns += 60 * SECOND;
+	migration_tick(&w->m);
+	assert_false(r->done);
+	pass_time(w, SECOND);
+	assert_true(r->done);
+	check_valid(w, 8, 8, SRC_BIT);
+	world_end(w);
+}
+
 static void
 test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled(void **state)
 {
@@ -2507,7 +2536,8 @@ test_a_wake_does_nothing_of_what_is_to_be_done_once_a_second(void **state)
 	struct request *r = guest_write(w, 8, 8, 7);
 
 	answer(w, SRC, DISK_WRITE, 8, 8, 0);
-	w->now_ns += 10 * SECOND;
+	pass_time(w, 9 * SECOND);
+	w->now_ns += SECOND;
 	migration_wake(&w->m);
 	assert_false(r->done);
 	assert_false(w->m.engine.side[DST].stalled);
@@ -2651,6 +2681,7 @@ main(void)
 		cmocka_unit_test(
 			test_a_copy_that_finds_no_space_pauses_the_copier_and_not_the_guest),
 		cmocka_unit_test(test_a_mirrored_write_counts_as_failed_on_a_side_that_stalls),
+		cmocka_unit_test(test_no_side_stalls_while_the_process_does_not_run),
 		cmocka_unit_test(
 			test_aio_and_mirror_write_the_source_alone_while_the_destination_is_stalled),
 		cmocka_unit_test(test_throttled_writes_go_on_when_the_destination_stalls),

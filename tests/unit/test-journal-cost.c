@@ -11,55 +11,10 @@
 
 #include <cmocka.h>
 
-#include "memory-store.h"
-#include "world.h"
+#include "rig.h"
 
-#define ENTRIES	    16384u /* live changes, as in tapdisk */
 #define REGION	    ((uint64_t)JOURNAL_REGION_SECTORS)
 #define MIB_SECTORS 2048u
-#define DEPTH	    4u
-
-struct rig {
-	struct memory memory;
-	struct journal_live *live;
-	struct world *w;
-};
-
-static size_t
-no_note(void *ctx, char *buf, size_t size)
-{
-	return 0;
-}
-
-/* A migration with a journal that has been begun. */
-static void
-rig_start(struct rig *r, struct world_config config)
-{
-	struct journal_config journal = {
-		.store = &r->memory.store,
-		.epoch = 1,
-		.head = "",
-		.note = no_note,
-		.ctx = r,
-	};
-
-	memory_init(&r->memory);
-	r->live = calloc(1, journal_live_bytes(ENTRIES));
-	r->live->entries = ENTRIES;
-	journal.live = r->live;
-	config.journal = journal_create(&journal, config.sectors);
-	assert_non_null(config.journal);
-	config.depth = DEPTH;
-	r->w = world_begin(&config);
-}
-
-static void
-rig_end(struct rig *r)
-{
-	world_end(r->w);
-	memory_release(&r->memory);
-	free(r->live);
-}
 
 /* Each write of the store is one sync. */
 static unsigned

@@ -321,15 +321,19 @@ settle(struct world *w)
 					      0);
 }
 
+/* The migration ticks every second, and at the end. */
 static inline void
 pass_time(struct world *w, uint64_t ns)
 {
-	w->now_ns += ns;
-	if (w->now_ns >= w->wake_ns) {
-		w->wake_ns = UINT64_MAX;
-		migration_wake(&w->m);
+	for (uint64_t step; ns; ns -= step) {
+		step = ns < SECOND ? ns : SECOND;
+		w->now_ns += step;
+		if (w->now_ns >= w->wake_ns) {
+			w->wake_ns = UINT64_MAX;
+			migration_wake(&w->m);
+		}
+		migration_tick(&w->m);
 	}
-	migration_tick(&w->m);
 }
 
 static inline void
@@ -358,6 +362,23 @@ status_of(const struct world *w)
 	return status;
 }
 
+/* Nothing is under way any more. */
+static inline void
+world_free(struct world *w)
+{
+	assert_true(migration_quiet(&w->m));
+	migration_release(&w->m);
+	for (unsigned i = 0; i < w->request_count; i++) {
+		free(w->requests[i]->buf);
+		free(w->requests[i]);
+	}
+	free(w->requests);
+	free(w->expected);
+	fake_release(&w->disk[SRC]);
+	fake_release(&w->disk[DST]);
+	free(w);
+}
+
 /*
  * Answers everything well; then every request must have been answered, and the
  * guest must read what it has written.
@@ -377,17 +398,7 @@ world_end(struct world *w)
 		settle(w);
 		check_read(r);
 	}
-	assert_true(migration_quiet(&w->m));
-	migration_release(&w->m);
-	for (unsigned i = 0; i < w->request_count; i++) {
-		free(w->requests[i]->buf);
-		free(w->requests[i]);
-	}
-	free(w->requests);
-	free(w->expected);
-	fake_release(&w->disk[SRC]);
-	fake_release(&w->disk[DST]);
-	free(w);
+	world_free(w);
 }
 
 #endif

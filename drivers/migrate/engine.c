@@ -557,15 +557,18 @@ mirror_admit(struct part *p)
 	return true;
 }
 
-/* An earlier write of its sectors waits for the journal; that one comes first. */
+/* An earlier write of its sectors is in that list, and comes first. */
 static bool
-has_earlier_held(const struct part *p)
+overtakes(const struct part *p, const struct list_head *list)
 {
 	const struct part *q;
 
-	list_for_each_entry(q, &p->engine->held[HELD_JOURNAL], link)
-		if (q->number < p->number && overlaps(q->sector, q->count, p->sector, p->count))
+	list_for_each_entry(q, list, link) {
+		if (q->number > p->number)
+			break;
+		if (q->op != DISK_READ && overlaps(q->sector, q->count, p->sector, p->count))
 			return true;
+	}
 	return false;
 }
 
@@ -585,7 +588,7 @@ journal_admit(struct part *p)
 		return false;
 	p->reserved = changes;
 	/* Last: those that wait all alike need not be walked for each of them. */
-	if (!has_earlier_held(p))
+	if (!overtakes(p, &e->held[HELD_JOURNAL]) && !overtakes(p, &e->incoming))
 		return true;
 	part_unreserve(p);
 	return false;
@@ -642,7 +645,8 @@ write_route(struct part *p)
 		return;
 	}
 	if (!journal_admit(p)) {
-		hold(p, &e->held[HELD_JOURNAL]);
+		/* To ask may have let go those that had waited: these are routed first. */
+		hold(p, overtakes(p, &e->incoming) ? &e->incoming : &e->held[HELD_JOURNAL]);
 		return;
 	}
 	if (sides == BOTH && !mirror_admit(p)) {

@@ -37,22 +37,24 @@ static const struct meaning {
 	  .left = "destination" },
 };
 
-/* Reasons for a pause that only the operator can end. */
+/* Reasons for a pause, or for a rollback that does not go on, and what the operator can do. */
 static const struct {
 	const char *reason;
 	int err;
+	bool cancel; /* ends it too */
 	const char *advice;
 } obstacles[] = {
-	{ "no-space", -ENOSPC, "make room, then tap-ctl migrate resume; or cancel" },
-	{ "destination-errors", -EIO,
-	  "mend the destination, then tap-ctl migrate resume; or cancel" },
-	{ "source-errors", -EIO, "mend the source, then tap-ctl migrate resume; or cancel" },
-	{ "bad-sectors", -EIO,
-	  "tap-ctl migrate resume reads them again; with lr it also goes on once the guest has "
-	  "written them; or cancel" },
-	{ "stalled", -ETIMEDOUT, "it goes on when the disk answers; or cancel" },
-	{ "journal-full", -ENOSPC, "it goes on by itself once there is room for the journal" },
-	{ "journal-failed", -EIO,
+	{ "no-space", -ENOSPC, true, "make room, then tap-ctl migrate resume" },
+	{ "destination-errors", -EIO, true,
+	  "mend the destination, then tap-ctl migrate resume" },
+	{ "source-errors", -EIO, true, "mend the source, then tap-ctl migrate resume" },
+	{ "bad-sectors", -EIO, true,
+	  "tap-ctl migrate resume reads them again; it also goes on once the guest has written "
+	  "them" },
+	{ "stalled", -ETIMEDOUT, true, "it goes on when the disk answers" },
+	{ "journal-full", -ENOSPC, false,
+	  "it goes on by itself once there is room for the journal" },
+	{ "journal-failed", -EIO, false,
 	  "it goes on by itself once what the journal is on has been mended" },
 };
 
@@ -248,15 +250,17 @@ migrate_judge(const struct migrate_client *client, const json_t *status, enum go
 {
 	const char *state = text_of(status, "state"), *reason = text_of(status, "reason");
 	const struct meaning *m = meaning_of(status);
+	bool paused = !strcmp(state, "paused");
 	size_t i;
 
-	if (goal >= GOAL_SYNCHRONISED && !strcmp(state, "paused"))
+	if (goal >= GOAL_SYNCHRONISED && (paused || !strcmp(state, "rolling-back")))
 		for (i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++)
 			if (!strcmp(reason, obstacles[i].reason))
-				return tap_ctl_fail(obstacles[i].err,
-						    "the migration is paused: %s (%s): %s",
-						    reason, text_of(status, "error"),
-						    obstacles[i].advice);
+				return tap_ctl_fail(
+					obstacles[i].err, "the migration is %s: %s (%s): %s%s",
+					state, reason, text_of(status, "error"),
+					obstacles[i].advice,
+					paused && obstacles[i].cancel ? "; or cancel" : "");
 	if (m && m->result[goal] <= 0)
 		return tap_ctl_fail(m->result[goal], "the migration is %s", state);
 	if (client->ended)

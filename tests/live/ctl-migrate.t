@@ -126,6 +126,11 @@ script "cancel --wait" 0 on cancel --wait < <(
 	line rolling-back "" 1
 	line cancelled "" 0 final)
 is "$(cat said)" "cancelled: the disk runs on aio:/a, aio:/b is no longer used" "says which disk is used now"
+script "cancel --wait does not wait where the operator must act either" 5 on cancel --wait < <(
+	line copying "" 1
+	line rolling-back destination-errors 1)
+like "$(cat said)" "rolling-back: destination-errors .*mend the destination, then tap-ctl migrate resume$" \
+	"and says what to do"
 script "cancel --wait of one that has completed" 114 on cancel --wait < <(line completed "" 0 final)
 
 script "an answer that is no JSON" 71 on status < <(echo "hello")

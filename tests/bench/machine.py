@@ -18,8 +18,8 @@ def describe(bed):
     return {
         "processors": f"{os.cpu_count()} x {model.group(1) if model else platform.machine()}",
         "memory": f"{int(memory) / MIB:.0f} GiB",
-        "system": f"{system}, Linux {platform.release()}",
-        "file system": run("stat", "-f", "-c", "%T", bed.disk).strip(),
+        "system": f"{system}, Linux {'.'.join(platform.release().split('.')[:2])}",
+        "file system": run("findmnt", "-no", "FSTYPE", "-T", bed.disk).strip(),
         "qemu-storage-daemon": re.search(r"[\d.]+", run("qemu-storage-daemon", "--version")).group(0),
         "fio": run("fio", "--version").strip().removeprefix("fio-"),
         "nbdcopy": run("nbdcopy", "--version").split()[1],

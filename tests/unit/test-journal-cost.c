@@ -4,6 +4,7 @@
  * and how much is copied twice when power fails. The engine, over disks, a store and
  * a clock in memory; nothing is timed.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -186,6 +187,30 @@ static void
 test_a_flush_costs_one_sync_if_the_map_has_changed_and_else_none(void **state)
 {
 	each_strategy(flushes);
+}
+
+/* What it would say waits for a flush of a side that has nothing, and others wait behind it. */
+static void
+test_a_failed_write_that_takes_nothing_away_is_not_written_down(void **state)
+{
+	struct request *q;
+	struct rig r;
+	uint64_t before;
+
+	rig_start(&r, (struct world_config){ .strategy = STRATEGY_SLR, .chunks = "SB" });
+	settle(r.w);
+	before = r.live->head;
+	q = guest_write(r.w, 0, 8, 10);
+	answer(r.w, SRC, DISK_WRITE, 0, 8, -EIO);
+	settle(r.w);
+	assert_true(q->done && q->err == -EIO);
+	assert_int_equal(r.live->head, before);
+	/* Where it takes something away it is. */
+	q = guest_write(r.w, CHUNK, 8, 11);
+	answer(r.w, DST, DISK_WRITE, CHUNK, 8, -EIO);
+	settle(r.w);
+	assert_true(r.live->head > before);
+	rig_end(&r);
 }
 
 /* --- what is copied twice ------------------------------------------------------------ */
@@ -412,6 +437,8 @@ main(void)
 		cmocka_unit_test(
 			test_a_flush_costs_one_sync_if_the_map_has_changed_and_else_none),
 		cmocka_unit_test(test_at_most_256_mib_are_copied_twice_however_slow_a_flush_is),
+		cmocka_unit_test(
+			test_a_failed_write_that_takes_nothing_away_is_not_written_down),
 		cmocka_unit_test(test_what_need_not_be_written_costs_no_syncs),
 		cmocka_unit_test(test_at_most_five_seconds_are_copied_twice),
 		cmocka_unit_test(test_what_is_in_doubt_is_copied_twice_and_soon_is_not),

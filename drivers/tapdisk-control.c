@@ -396,6 +396,9 @@ control_closed(td_vbd_t *vbd, int err, void *token)
 		tapdisk_nbdserver_stop(vbd->nbdserver);
 		vbd->nbdserver = NULL;
 		tapdisk_blkif_disconnect(vbd->blkif);
+		/* It is dropped by tapdisk_control_run(): the loop is not to sleep before. */
+		if (control.shutdown)
+			tapdisk_server_set_max_timeout(0);
 	} else if (control.shutdown) {
 		EPRINTF("minor %u cannot be closed, this tapdisk goes on", vbd->minor);
 		control.shutdown = false;

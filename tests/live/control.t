@@ -41,10 +41,10 @@ sub start_tapdisk {
 # The exit status of one that ends by itself.
 sub ended {
 	my $pid = shift;
-	my $tapdisk = delete $tapdisks{$pid};
 	alarm 60;
 	waitpid $pid, 0;
 	alarm 0;
+	my $tapdisk = delete $tapdisks{$pid};
 	return $?;
 }
 

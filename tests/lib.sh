@@ -35,10 +35,16 @@ at_exit() { # for the script to replace
 	:
 }
 
+# Not one that has got the number of a process of ours that is long gone.
+is_ours() { # PID
+	grep -qsF "$T" "/proc/$1/environ" || grep -qs "^PPid:[[:space:]]*$$\$" "/proc/$1/status"
+}
+
 clean_up() {
 	local status=$? process
 	at_exit
 	for process in "${started[@]}"; do
+		is_ours "$process" || continue
 		kill -CONT "$process" 2>/dev/null
 		kill -KILL "$process" 2>/dev/null
 		wait "$process" 2>/dev/null

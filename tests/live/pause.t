@@ -7,6 +7,13 @@ needs fio jq
 
 size=$((32 << 20))
 
+copier_rests() {
+	local before
+	before=$(status .bytes.copied)
+	sleep 0.3
+	[ "$(status .bytes.copied)" = "$before" ]
+}
+
 for strategy in lr slr aio mirror dbt; do
 	fresh_disk $size
 	truncate -s $size dst
@@ -16,6 +23,7 @@ for strategy in lr slr aio mirror dbt; do
 
 	ok "$strategy: the copier pauses" mig pause
 	ok "$strategy: and says so" state_is paused
+	wait_for copier_rests # what it had begun is done
 	copied=$(status .bytes.copied)
 	guest_goes_on 1
 	is "$(status .bytes.copied)" "$copied" "$strategy: nothing is copied meanwhile"

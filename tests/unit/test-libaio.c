@@ -149,20 +149,30 @@ a_transfer_that_cannot_be_whole_is_an_error(void **state)
 	assert_done(1, 0);
 }
 
+/* What it was before. */
+static rlim_t
+limit_file_size(rlim_t bytes)
+{
+	struct rlimit limit;
+	rlim_t old;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	old = limit.rlim_cur;
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	return old;
+}
+
 /* A write that the limit cuts is short first; what comes then says why. */
 static void
 a_short_transfer_ends_with_its_own_error(void **state)
 {
-	struct rlimit old, limit;
+	rlim_t old = limit_file_size(BLOCK);
 
-	signal(SIGXFSZ, SIG_IGN);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-	limit = old;
-	limit.rlim_cur = BLOCK;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	queue(0, fd, true, data[0], 2 * BLOCK, 0);
 	drain();
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	limit_file_size(old);
 
 	assert_done(0, -EFBIG);
 	assert_int_equal(pread(fd, back, 2 * BLOCK, 0), BLOCK);
@@ -183,16 +193,11 @@ complete_some(void)
 static void
 the_rest_of_a_short_write_is_written(void **state)
 {
-	struct rlimit old, limit;
+	rlim_t old = limit_file_size(BLOCK);
 
-	signal(SIGXFSZ, SIG_IGN);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-	limit = old;
-	limit.rlim_cur = BLOCK;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	queue(0, fd, true, data[0], 3 * BLOCK, 0);
 	complete_some();
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	limit_file_size(old);
 	assert_int_equal(jobs[0].calls, 0);
 
 	drain();

@@ -23,11 +23,15 @@ migrate_journal_text(const struct migrate_journal_file *f, const char *key)
 bool
 migrate_journal_is_open(const char *path, char *text, size_t size)
 {
-	int fd = migrate_file_open(AT_FDCWD, path, O_RDONLY);
-	bool held = fd >= 0 && image_lock_is_held(fd);
+	bool held = false, named = false;
+	int fd;
 
-	if (fd >= 0)
+	/* One that has been replaced meanwhile says nothing of the one that is there now. */
+	while (!held && !named && (fd = migrate_file_open(AT_FDCWD, path, O_RDONLY)) >= 0) {
+		held = image_lock_is_held(fd);
+		named = migrate_file_is_named(AT_FDCWD, path, fd);
 		close(fd);
+	}
 	if (held)
 		image_lock_holder(path, text, size);
 	return held;

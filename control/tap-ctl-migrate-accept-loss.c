@@ -16,18 +16,14 @@
 static int
 lock(const char *path)
 {
-	int fd = migrate_file_open(AT_FDCWD, path, O_RDONLY), err = fd;
+	int fd = migrate_file_open_locked(AT_FDCWD, path, O_RDONLY);
 	char who[IMAGE_HOLDER_SIZE];
 
-	if (fd >= 0)
-		err = migrate_file_lock(fd);
-	if (fd >= 0 && err)
-		close(fd);
-	if (err == -EBUSY) {
+	if (fd == -EBUSY) {
 		image_lock_holder(path, who, sizeof(who));
-		return tap_ctl_fail(err, "%s is in use by %s", path, who);
+		return tap_ctl_fail(fd, "%s is in use by %s", path, who);
 	}
-	return err < 0 ? tap_ctl_fail(err, "cannot open the journal %s", path) : fd;
+	return fd < 0 ? tap_ctl_fail(fd, "cannot open the journal %s", path) : fd;
 }
 
 static int

@@ -35,32 +35,6 @@ image_lock_is_held(int fd)
 	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
 }
 
-static bool
-names(const char *path, int fd)
-{
-	struct stat there, here;
-
-	return !stat(path, &there) && !fstat(fd, &here) && there.st_dev == here.st_dev &&
-	       there.st_ino == here.st_ino;
-}
-
-int
-image_lock_open(const char *path, int flags)
-{
-	for (;;) {
-		int fd = open(path, flags | O_CLOEXEC), err;
-
-		if (fd < 0)
-			return -errno;
-		err = image_lock(fd, true);
-		if (!err && names(path, fd))
-			return fd;
-		close(fd);
-		if (err)
-			return err;
-	}
-}
-
 /* --- who -------------------------------------------------------------------------- */
 
 static bool
@@ -136,23 +110,37 @@ name_process(int proc, const char *pid, char *text, size_t size)
 	snprintf(text, size, "%s %s", name, pid);
 }
 
-pid_t
-image_lock_holder(const char *path, char *text, size_t size)
+static pid_t
+find_holder(const struct stat *image, char *text, size_t size)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
-	struct stat image;
 	pid_t pid = 0;
 
-	snprintf(text, size, "another program");
-	if (!stat(path, &image))
-		while (proc && !pid && (entry = readdir(proc)))
-			if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name) &&
-			    is_holder(dirfd(proc), entry->d_name, &image)) {
-				name_process(dirfd(proc), entry->d_name, text, size);
-				pid = (pid_t)atoi(entry->d_name);
-			}
+	while (proc && !pid && (entry = readdir(proc)))
+		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name) &&
+		    is_holder(dirfd(proc), entry->d_name, image)) {
+			name_process(dirfd(proc), entry->d_name, text, size);
+			pid = (pid_t)atoi(entry->d_name);
+		}
 	if (proc)
 		closedir(proc);
+	return pid;
+}
+
+pid_t
+image_lock_holder(const char *path, char *text, size_t size)
+{
+	struct stat image, now;
+	pid_t pid;
+
+	snprintf(text, size, "another program");
+	if (stat(path, &now))
+		return 0;
+	/* A journal is replaced now and then; its old file has no holder any more. */
+	do {
+		image = now;
+		pid = find_holder(&image, text, size);
+	} while (!pid && !stat(path, &now) && !is_image(&image, &now));
 	return pid;
 }

@@ -24,13 +24,6 @@ int image_lock(int fd, bool exclusive);
 bool image_lock_is_held(int fd);
 
 /*
- * Opens and locks what path names, for a file that may be replaced by rename():
- * when this returns, path names the file that is locked. The descriptor, or
- * -errno; -EBUSY: somebody has it.
- */
-int image_lock_open(const char *path, int flags);
-
-/*
  * Who has the file or block device that path names locked: "tapdisk 4711", and
  * its process id; or "another program", and 0: it is mounted, or a process that
  * cannot be seen from here has it.

@@ -39,6 +39,32 @@ migrate_file_lock(int fd)
 	return image_lock(fd, !readonly) == -EBUSY ? -EBUSY : 0;
 }
 
+bool
+migrate_file_is_named(int dir, const char *name, int fd)
+{
+	struct stat there, here;
+
+	return !fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) && !fstat(fd, &here) &&
+	       there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+}
+
+int
+migrate_file_open_locked(int dir, const char *name, int flags)
+{
+	for (;;) {
+		int fd = migrate_file_open(dir, name, flags), err;
+
+		if (fd < 0)
+			return fd;
+		err = migrate_file_lock(fd);
+		if (!err && migrate_file_is_named(dir, name, fd))
+			return fd;
+		close(fd);
+		if (err)
+			return err;
+	}
+}
+
 int
 migrate_file_read(int fd, size_t max, void **bytes, size_t *len)
 {

@@ -7,6 +7,7 @@
 #ifndef MIGRATE_FILE_H
 #define MIGRATE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,15 @@ int migrate_file_open(int dir, const char *name, int flags);
  * system without locks does without.
  */
 int migrate_file_lock(int fd);
+
+/* Whether name still names the open file: it may have been replaced by rename(). */
+bool migrate_file_is_named(int dir, const char *name, int fd);
+
+/*
+ * Opens and locks a file that may be replaced: when this returns, name names the file
+ * that is locked. -EBUSY: another has it.
+ */
+int migrate_file_open_locked(int dir, const char *name, int flags);
 
 /* The first bytes, at most max of them; malloc'ed and the caller's. */
 int migrate_file_read(int fd, size_t max, void **bytes, size_t *len);

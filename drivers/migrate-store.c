@@ -185,31 +185,15 @@ store_init(struct migrate_store *s, const char *path)
 	return s->dir < 0 ? -errno : 0;
 }
 
-/* Opens the journal, until what is locked is what has the name. */
 static int
-open_locked(struct migrate_store *s)
+open_current(struct migrate_store *s)
 {
-	struct stat opened, named;
+	int fd = migrate_file_open_locked(s->dir, s->name, O_RDWR);
 
-	for (;;) {
-		int fd = migrate_file_open(s->dir, s->name, O_RDWR);
-		int err;
-
-		if (fd == -EROFS)
-			fd = migrate_file_open(s->dir, s->name, O_RDONLY);
-		if (fd < 0)
-			return fd;
-		s->fd[STORE_CURRENT] = fd;
-		err = migrate_file_lock(fd);
-		if (err)
-			return err;
-		if (fstat(fd, &opened))
-			return -errno;
-		if (!fstatat(s->dir, s->name, &named, AT_SYMLINK_NOFOLLOW) &&
-		    opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
-			return 0;
-		close(fd);
-	}
+	if (fd == -EROFS)
+		fd = migrate_file_open_locked(s->dir, s->name, O_RDONLY);
+	s->fd[STORE_CURRENT] = fd;
+	return fd < 0 ? fd : 0;
 }
 
 int
@@ -222,7 +206,7 @@ migrate_store_open(struct migrate_store **out, const char *path, char *why, size
 	if (s) {
 		err = store_init(s, path);
 		if (!err)
-			err = open_locked(s);
+			err = open_current(s);
 		if (!err) {
 			*out = s;
 			return 0;

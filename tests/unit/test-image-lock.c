@@ -17,7 +17,7 @@
 #include "image-lock.h"
 
 static char path[] = "/var/tmp/tm.XXXXXX";
-static char next[sizeof(path) + 4], who[IMAGE_HOLDER_SIZE];
+static char who[IMAGE_HOLDER_SIZE];
 
 static int
 opened(const char *name, int flags)
@@ -61,32 +61,11 @@ the_holder_is_who_has_it_locked_not_who_has_it_open(void **state)
 	assert_int_equal(image_lock_holder("/none", who, sizeof(who)), 0);
 }
 
-static void
-a_file_that_is_replaced_is_locked_by_its_name(void **state)
-{
-	int before = image_lock_open(path, O_RDWR), after;
-
-	assert_true(before >= 0);
-	assert_int_equal(image_lock_open(path, O_RDWR), -EBUSY);
-	assert_int_equal(close(opened(next, O_RDWR | O_CREAT)), 0);
-	after = image_lock_open(next, O_RDWR);
-	assert_true(after >= 0);
-	assert_int_equal(rename(next, path), 0);
-	assert_int_equal(close(before), 0);
-	assert_int_equal(image_lock_open(path, O_RDWR), -EBUSY);
-	assert_int_equal(close(after), 0);
-	after = image_lock_open(path, O_RDWR);
-	assert_true(after >= 0);
-	assert_int_equal(close(after), 0);
-	assert_int_equal(image_lock_open("/none", O_RDWR), -ENOENT);
-}
-
 static int
 setup(void **state)
 {
 	int fd = mkstemp(path);
 
-	snprintf(next, sizeof(next), "%s.new", path);
 	return fd < 0 ? -1 : close(fd);
 }
 
@@ -102,7 +81,6 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_may_read_and_one_may_write),
 		cmocka_unit_test(the_holder_is_who_has_it_locked_not_who_has_it_open),
-		cmocka_unit_test(a_file_that_is_replaced_is_locked_by_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

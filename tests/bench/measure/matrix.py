@@ -18,11 +18,12 @@ LOOPS = ["closed", "open"]
 VALUES = {"s": ("seconds", "s"), "keeps": ("guest's requests a second / alone", "x"),
           "p99": ("guest's 99th percentile / alone", "x"), "flash": ("written to flash / size of the disk", "x")}
 
-# Source and destination; bytes; depth of a closed loop, requests a second of an open one.
+# Source and destination; bytes; depth of a closed loop, requests a second of an open one; seconds before the
+# move, in which a spindle's guest is to have had some requests.
 PAIRS = {
-    "same": ("aio", "aio", 512 * MIB, 16, 6000),
-    "ssd-hdd": ("model:ssd", "model:hdd", 64 * MIB, 8, 40),
-    "hdd-ssd": ("model:hdd", "model:ssd", 64 * MIB, 8, 40),
+    "same": ("aio", "aio", 512 * MIB, 16, 6000, 0.7),
+    "ssd-hdd": ("model:ssd", "model:hdd", 128 * MIB, 8, 40, 2),
+    "hdd-ssd": ("model:hdd", "model:ssd", 128 * MIB, 8, 40, 2),
 }
 
 
@@ -57,7 +58,7 @@ def written(image):
 
 
 def measure(bed, pair):
-    source, target, size, depth, iops = PAIRS[pair]
+    source, target, size, depth, iops, before = PAIRS[pair]
     directory = bed.disk if source == "aio" else bed.memory
     images = [bed.image(directory / f"disk{n}", size) for n in (0, 1)]
     while True:
@@ -66,7 +67,7 @@ def measure(bed, pair):
             for loop, guest in zip(LOOPS, (Load(reads, depth=depth), Load(reads, iops=iops))):
                 for way in WAYS:
                     with mover(bed, (source, target), images, way) as by:
-                        outcome = move(bed, by, guest, size, before=0.7, after=0.2, limit=30)
+                        outcome = move(bed, by, guest, size, before=before, after=0.2, limit=30)
                     cell = {"s": outcome.seconds, "keeps": outcome.keeps, "p99": outcome.p99_ratio}
                     if pair != "same":
                         cell["flash"] = written(images[0 if source == "model:ssd" else 1]) / size

@@ -161,7 +161,7 @@ piece_written(struct side_io *sio, int err)
 		c->counters.copied += bytes;
 	else
 		c->counters.zero += bytes;
-	engine_copy_ends(c->engine, sio->io.sector, sio->io.count,
+	engine_copy_ends(c->engine, &copy->closure, sio->io.sector, sio->io.count,
 			 err || copy->again ? COPIED_NOT : COPIED_WRITTEN);
 	pool_put(&c->pieces, p);
 	if (!--copy->writes)
@@ -201,13 +201,13 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 			c->counters.zero += count * SECTOR_BYTES;
 		else
 			copy->again = true;
-		engine_copy_ends(c->engine, sector, count,
+		engine_copy_ends(c->engine, &copy->closure, sector, count,
 				 copy->again ? COPIED_NOT : COPIED_BEFORE);
 		return true;
 	}
 	p = pool_get(&c->pieces);
 	if (!p) {
-		engine_copy_ends(c->engine, sector, count, COPIED_NOT);
+		engine_copy_ends(c->engine, &copy->closure, sector, count, COPIED_NOT);
 		copy->err = -ENOMEM;
 		return false;
 	}
@@ -448,6 +448,7 @@ copy_read(struct copy *copy, uint64_t sector)
 	copy->sio.io.buf = copy->buf;
 	copy->sio.done = copy_read_done;
 	copy->read_ns = c->engine->now_ns(c->engine->ctx);
+	engine_copy_asks(c->engine, &copy->closure, sector, copy->sio.io.count);
 	copy_charge(copy, (uint64_t)copy->sio.io.count * SECTOR_BYTES);
 	engine_submit(c->engine, side_other(c->to), &copy->sio);
 }
@@ -514,12 +515,14 @@ copy_status(struct copy *copy, uint64_t sector)
 {
 	struct copier *c = copy->copier;
 	uint64_t left = validity_sectors(c->engine->map) - sector;
+	uint64_t end = copy->closure.sector + copy->closure.count;
 
 	copy->sio.io.op = DISK_STATUS;
 	copy->sio.io.zero = false;
 	copy->sio.io.sector = sector;
 	copy->sio.io.count = (uint32_t)(left < HOLE_SECTORS_MAX ? left : HOLE_SECTORS_MAX);
 	c->asking++;
+	engine_copy_asks(c->engine, &copy->closure, sector, end - sector);
 	copy->sio.io.buf = NULL;
 	copy->sio.done = copy_status_done;
 	engine_submit(c->engine, side_other(c->to), &copy->sio);

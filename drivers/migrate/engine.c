@@ -316,6 +316,8 @@ closures_drain(struct engine *e, const struct part *p)
 		if (!c->drained && overlaps(c->sector, c->count, p->sector, p->count) &&
 		    !--c->draining) {
 			c->drained = true;
+			if (!e->row->writes_wait_for_copy)
+				wake(e, &c->waiting);
 			c->closed(c);
 		}
 }
@@ -618,6 +620,31 @@ write_issue(struct part *p, side_mask sides)
 		}
 }
 
+/* The copy there, if any, must be done, or have begun, before a write of these sides. */
+static bool
+closure_holds(const struct closure *c, side_mask sides)
+{
+	if (!c)
+		return false;
+	if (c->lost)
+		return sides & (c->lost | c->writing);
+	return !c->drained || c->engine->row->writes_wait_for_copy;
+}
+
+/* That range is, or will be, in flight while the copy is at it. */
+static void
+closure_touch(struct closure *c, uint64_t sector, uint64_t count)
+{
+	uint64_t end = sector + count, asked_end = c->asked + c->asked_count;
+
+	sector = sector < c->asked ? c->asked : sector;
+	end = end > asked_end ? asked_end : end;
+	if (sector >= end)
+		return;
+	for (uint64_t g = (sector - c->asked) / c->grain; g <= (end - 1 - c->asked) / c->grain; g++)
+		c->touched[g / 64] |= 1ull << g % 64;
+}
+
 static void
 write_route(struct part *p)
 {
@@ -631,7 +658,7 @@ write_route(struct part *p)
 		return;
 	}
 	sides = e->row->write_reaches[region_of(e, p->sector)] & (side_mask)~stalled_sides(e);
-	if (c && (!c->lost || (sides & (c->lost | c->writing)))) {
+	if (closure_holds(c, sides)) {
 		hold(p, &c->waiting);
 		return;
 	}
@@ -664,6 +691,8 @@ write_route(struct part *p)
 	}
 	if (validity_reserve(e->map))
 		goto no_memory;
+	if (c)
+		closure_touch(c, p->sector, p->count);
 	write_issue(p, sides);
 	return;
 
@@ -1458,6 +1487,7 @@ engine_close(struct engine *e, struct closure *c)
 	c->draining = 0;
 	c->lost = c->writing = NO_SIDE;
 	c->drained = false;
+	c->asked = c->asked_count = 0;
 	INIT_LIST_HEAD(&c->waiting);
 	list_add_tail(&c->link, &e->closures);
 	for (uint64_t i = 0; i < FLIGHT_BUCKETS && i * e->chunk < c->count; i++)
@@ -1568,21 +1598,73 @@ engine_copy_begins(struct engine *e)
 }
 
 void
-engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, enum copied copied)
+engine_copy_asks(struct engine *e, struct closure *c, uint64_t sector, uint64_t count)
 {
-	if (copied != COPIED_NOT) {
-		validity_set(e->map, sector, count, BOTH);
-		if (journalled(e))
-			journal_copied(e->journal, sector, count);
+	const struct part *w;
+
+	c->asked = sector;
+	c->asked_count = count;
+	c->grain = (count + CLOSURE_GRAINS - 1) / CLOSURE_GRAINS;
+	memset(c->touched, 0, sizeof(c->touched));
+	for (uint64_t i = 0; i < FLIGHT_BUCKETS && i * e->chunk < c->count; i++)
+		list_for_each_entry(w, flight_of(e, c->sector + i * e->chunk), link)
+			if (!w->settled)
+				closure_touch(c, w->sector, w->count);
+}
+
+/* How many sectors from there on, at most max, are alike: in flight since, or not. */
+static uint64_t
+touched_run(const struct closure *c, uint64_t sector, uint64_t max, bool *touched)
+{
+	uint64_t end = sector + max, s = sector;
+
+	assert(sector >= c->asked && end <= c->asked + c->asked_count);
+	for (; s < end; s += c->grain - (s - c->asked) % c->grain) {
+		uint64_t g = (s - c->asked) / c->grain;
+		bool is = c->touched[g / 64] & 1ull << g % 64;
+
+		if (s > sector && is != *touched)
+			return s - sector;
+		*touched = is;
 	}
+	return max;
+}
+
+static void
+copy_unreserve(struct engine *e)
+{
+	validity_unreserve(e->map);
+	if (journalled(e))
+		journal_unreserve(e->journal, 1);
+}
+
+void
+engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector, uint64_t count,
+		 enum copied copied)
+{
+	uint64_t end = copied == COPIED_NOT ? sector : sector + count, run;
+	bool reserved = true, touched = false;
+
+	/* Each run of what was left alone is a change; what finds no room is copied again. */
+	for (uint64_t s = sector; s < end; s += run) {
+		run = touched_run(c, s, end - s, &touched);
+		if (touched)
+			continue;
+		if (!reserved && engine_copy_begins(e))
+			break;
+		validity_set(e->map, s, run, BOTH);
+		if (journalled(e))
+			journal_copied(e->journal, s, run);
+		copy_unreserve(e);
+		reserved = false;
+	}
+	if (reserved)
+		copy_unreserve(e);
 	/* What need not be written costs nothing to do again. */
 	if (copied == COPIED_WRITTEN) {
 		e->copied += count * SECTOR_BYTES;
 		e->sync_due |= e->copied >= SYNC_COPIED_BYTES;
 	}
-	validity_unreserve(e->map);
-	if (journalled(e))
-		journal_unreserve(e->journal, 1);
 }
 
 void

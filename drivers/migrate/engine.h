@@ -11,7 +11,10 @@
  * Invariants:
  *  - Validity changes when a write completes, never when it is issued.
  *  - At most one write in flight on any sector, and none where the copier has
- *    closed the chunk. Reads never hold anything up.
+ *    closed the chunk; but in a row whose writes need not wait, which then reach only
+ *    the side that the copy reads. Reads never hold anything up.
+ *  - What has been in flight since a copy asked for it is not valid on the side that it
+ *    has been copied to: whether the copy has it is not known.
  *  - First come, first served: writes of the same sectors are done in the order
  *    in which their parts were made (but for one that has found no space), wherever
  *    they wait. Nobody waits for a part that is not made yet, be it another write, a
@@ -71,6 +74,9 @@
 #define SYNC_NS		  5000000000ull
 #define SYNC_COPIED_BYTES (120u << 20)
 
+/* So much of a copy is told apart when the guest writes there: sectors, of up to 1 MiB. */
+#define CLOSURE_GRAINS 2048u
+
 /*
  * A request of the guest; it and its buffer belong to the host until done(),
  * which is called exactly once, possibly from inside engine_guest().
@@ -103,7 +109,8 @@ struct side_io {
 /*
  * A range of whole chunks that the copier has closed to the guest's writes (in
  * a row whose reads wait, to its reads too, once the writes in flight there
- * have drained and the copy is under way).
+ * have drained and the copy is under way; in one whose writes do not, to these only
+ * until then).
  */
 struct closure {
 	uint64_t sector;
@@ -124,6 +131,10 @@ struct closure {
 	bool drained;
 	struct list_head waiting; /* parts, first come first served */
 	struct list_head link;
+	/* What the copy is at, and, in grains of it, what was in flight there meanwhile. */
+	uint64_t asked, asked_count;
+	uint64_t grain; /* sectors: one, but for what is too long */
+	uint64_t touched[CLOSURE_GRAINS / 64];
 };
 
 /* Why a part is held, where it is not for one chunk's sake. */
@@ -290,11 +301,13 @@ void engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx,
 void engine_sync(struct engine *e);
 
 /*
- * The copier's part in the map. Before it writes: 0, -EAGAIN if the journal has no
- * room, -ENOMEM. After: the range is valid on both, unless COPIED_NOT. While there is no
- * leave nothing new is begun.
+ * The copier's part in the map. As it asks one side for a range of a closure, data or
+ * whether there are any. Before it writes some of it: 0, -EAGAIN if the journal has no
+ * room, -ENOMEM. After: that is valid on both, unless COPIED_NOT, and but for what the
+ * guest has written since it was asked for. While there is no leave nothing new is begun.
  */
 bool engine_lets_copy(const struct engine *e);
+void engine_copy_asks(struct engine *e, struct closure *c, uint64_t sector, uint64_t count);
 int engine_copy_begins(struct engine *e);
 enum copied {
 	COPIED_NOT,
@@ -302,7 +315,8 @@ enum copied {
 	COPIED_BEFORE, /* there was nothing to write: it held that already */
 };
 
-void engine_copy_ends(struct engine *e, uint64_t sector, uint64_t count, enum copied copied);
+void engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector,
+		      uint64_t count, enum copied copied);
 
 /*
  * To be called every second or so: finds stalled sides, and syncs the journal now

@@ -39,6 +39,7 @@ struct strategy_row {
 	side_mask write_reaches[REGIONS];
 	enum ack ack;
 	bool reads_wait_for_copy;	/* a read of a chunk being copied is held */
+	bool writes_wait_for_copy;	/* ... a write; where it need not, it is copied again */
 	bool mirrored_writes_throttled; /* ... while more than threshold pend */
 	/* After a crash, of what is valid on both and was being written (journal.h). */
 	enum side recovery_trusts;

@@ -88,6 +88,13 @@ closure_moves(const struct closure *c)
 	       under_way(c->sector, c->sector + c->count, is_guests_write);
 }
 
+/* ... a copy that has begun, by dirty block tracking alone. */
+static bool
+writes_pass(void)
+{
+	return world.m.engine.row == strategy_row(STRATEGY_DBT);
+}
+
 /* --- the guest ------------------------------------------------------------------ */
 
 static bool
@@ -227,7 +234,7 @@ wait_submit(const struct op *op)
 		count_copies(op);
 	if (op->who != WHO_GUEST)
 		return;
-	if (is_guests_write(op) && c && !c->lost)
+	if (is_guests_write(op) && c && !c->lost && !(c->drained && writes_pass()))
 		world_fail("a write passes the copier, which has closed the chunk");
 	if (is_guests_write(op) && disk_has(op->disk, op->io->sector, end, is_copiers_write))
 		world_fail("a write meets the copier's, of the same sectors");
@@ -272,6 +279,9 @@ waits_for_copy(const struct part *p)
 
 	if (!c)
 		return false;
+	if (is_write(p->q->g.op) && writes_pass())
+		return !c->drained &&
+		       under_way(c->sector, c->sector + c->count, is_guests_write);
 	if (is_write(p->q->g.op))
 		return closure_moves(c);
 	return world.m.engine.row->reads_wait_for_copy &&

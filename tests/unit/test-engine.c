@@ -412,6 +412,97 @@ test_dbt_a_write_to_copied_makes_it_to_be_copied_again(void **state)
 	world_end(w);
 }
 
+/* Whatever of the copy it meets: what it writes is copied again, and nothing else. */
+static void
+test_dbt_a_write_passes_a_copy_and_what_it_writes_is_copied_again(void **state)
+{
+	for (int moment = 0; moment < 4; moment++) {
+		struct world *w = begin_copying(STRATEGY_DBT, "S");
+		struct request *r;
+
+		if (moment == 3)
+			answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+		r = guest_write(w, 23, 9, 7);
+		the_io(w, SRC, DISK_WRITE, 23, 9);
+		if (moment == 0 || moment == 3)
+			answer(w, SRC, DISK_WRITE, 23, 9, 0);
+		if (moment != 3)
+			answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+		if (moment == 1)
+			answer(w, SRC, DISK_WRITE, 23, 9, 0);
+		answer(w, DST, DISK_WRITE, 0, CHUNK, 0);
+		check_valid(w, 0, 23, BOTH);
+		check_valid(w, 23, 9, SRC_BIT);
+		check_valid(w, 32, CHUNK - 32, BOTH);
+		if (moment == 2) {
+			assert_int_equal(outstanding_all(w), 1);
+			answer(w, SRC, DISK_WRITE, 23, 9, 0);
+		}
+		assert_true(r->done);
+		answer(w, SRC, DISK_READ, 23, 9, 0);
+		answer(w, DST, DISK_WRITE, 23, 9, 0);
+		check_disk(w, DST, 23, 9, 7);
+		assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+		world_end(w);
+	}
+}
+
+static void
+test_dbt_what_a_write_passes_into_is_not_valid_though_it_fails(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_DBT, "S");
+	struct request *r = guest_write(w, 24, 8, 7);
+
+	answer(w, SRC, DISK_WRITE, 24, 8, -EIO);
+	assert_int_equal(r->err, -EIO);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	answer(w, DST, DISK_WRITE, 0, CHUNK, 0);
+	check_valid(w, 24, 8, SRC_BIT);
+	world_end(w);
+}
+
+/* Those that were there before: a copy begins once they are done. */
+static void
+test_dbt_a_write_waits_only_until_a_copy_begins(void **state)
+{
+	struct world *w = begin(STRATEGY_DBT, "S");
+	struct request *late;
+
+	guest_write(w, 8, 8, 7);
+	migration_resume(&w->m);
+	late = guest_write(w, 32, 8, 8);
+	assert_int_equal(outstanding_all(w), 1);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	the_io(w, SRC, DISK_READ, 0, CHUNK);
+	answer(w, SRC, DISK_WRITE, 32, 8, 0);
+	assert_true(late->done);
+	world_end(w);
+}
+
+/* After a switch writes wait again for the copy, which began when they did not. */
+static void
+test_dbt_what_has_passed_a_copy_is_copied_again_after_a_switch(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_DBT, "S");
+	struct request *passes = guest_write(w, 24, 8, 7), *waits;
+
+	migration_set_strategy(&w->m, STRATEGY_MIRROR);
+	waits = guest_write(w, 40, 8, 8);
+	answer(w, SRC, DISK_WRITE, 24, 8, 0);
+	assert_true(passes->done);
+	assert_ptr_equal(w->m.engine.row, strategy_row(STRATEGY_MIRROR));
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	assert_int_equal(outstanding(w, SRC), 0);
+	answer(w, DST, DISK_WRITE, 0, CHUNK, 0);
+	check_valid(w, 24, 8, SRC_BIT);
+	settle(w);
+	assert_true(waits->done);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, 24, 8, 7);
+	check_disk(w, DST, 40, 8, 8);
+	world_end(w);
+}
+
 /* --- parts --------------------------------------------------------------- */
 
 static void
@@ -545,7 +636,8 @@ test_the_copy_is_exact_to_the_sector_at_the_disks_end(void **state)
  * A write starts before, while its chunk is read, while it is written, or after the
  * copy; its disks answer at the first of these moments, from a given one on, at
  * which they have something to answer. Whatever the order, the write is not lost,
- * and no write of the guest is in flight beside the copy's I/O.
+ * and no write of the guest is in flight beside the copy's I/O, but by dirty block
+ * tracking, where none waits.
  */
 enum moment { BEFORE, COPY_READ, COPY_WRITE, AFTER, MOMENTS };
 
@@ -571,15 +663,16 @@ race(enum strategy strategy, enum moment start, enum moment finish)
 		for (enum side s = SRC; s < SIDES; s++) {
 			enum disk_op op = s == SRC ? DISK_READ : DISK_WRITE;
 
-			if (find_io(w, s, op, 0, CHUNK) || find_io(w, s, op, 0, 24))
-				copy_io = list_entry(w->disk[s].outstanding.next,
-						     struct disk_io, link);
+			copy_io = copy_io ? copy_io : find_io(w, s, op, 0, CHUNK);
+			copy_io = copy_io ? copy_io : find_io(w, s, op, 0, 24);
 		}
 		if (now == start)
 			r = guest_write(w, 24, 8, 7);
-		if (copy_io)
+		if (copy_io && strategy != STRATEGY_DBT)
 			assert_true(!find_io(w, SRC, DISK_WRITE, 24, 8) &&
 				    !find_io(w, DST, DISK_WRITE, 24, 8));
+		else if (copy_io && now == start)
+			the_io(w, SRC, DISK_WRITE, 24, 8);
 		if (r && now >= finish)
 			answer_guest_write(w);
 		if (copy_io)
@@ -1936,6 +2029,29 @@ test_the_guest_may_write_where_a_hole_was_seen(void **state)
 	world_end(w);
 }
 
+/* Of what is too long to be told apart to the sector, more is copied again than was written. */
+static void
+test_dbt_a_write_passes_the_copy_of_a_hole(void **state)
+{
+	struct world *w = world_begin(&(struct world_config){
+		.strategy = STRATEGY_DBT, .sectors = C(20), .tells_zeroes = true });
+
+	fake_place(&w->disk[SRC], 0, 0, C(20));
+	memset(w->expected, 0, C(20) * sizeof(*w->expected));
+	migration_resume(&w->m);
+	answer(w, DST, DISK_ZERO, 0, CHUNK, 0);
+	the_io(w, DST, DISK_ZERO, C(1), C(19));
+	check_written_to(w, SRC, C(3) + 9, 2, 7);
+	answer(w, DST, DISK_ZERO, C(1), C(19), 0);
+	check_valid(w, 0, C(3) + 8, BOTH);
+	check_valid(w, C(3) + 8, 4, SRC_BIT);
+	check_valid(w, C(3) + 12, C(17) - 12, BOTH);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, C(3) + 9, 2, 7);
+	world_end(w);
+}
+
 /* --- a destination or a source that fails -------------------------------- */
 
 static void
@@ -2621,6 +2737,13 @@ main(void)
 		cmocka_unit_test(test_mirror_answers_when_both_have_answered),
 		cmocka_unit_test(test_mirror_is_not_throttled),
 		cmocka_unit_test(test_dbt_a_write_to_copied_makes_it_to_be_copied_again),
+		cmocka_unit_test(
+			test_dbt_a_write_passes_a_copy_and_what_it_writes_is_copied_again),
+		cmocka_unit_test(
+			test_dbt_what_a_write_passes_into_is_not_valid_though_it_fails),
+		cmocka_unit_test(test_dbt_a_write_waits_only_until_a_copy_begins),
+		cmocka_unit_test(
+			test_dbt_what_has_passed_a_copy_is_copied_again_after_a_switch),
 		cmocka_unit_test(test_a_request_is_split_at_chunks_and_each_part_goes_its_way),
 		cmocka_unit_test(test_a_late_parts_success_never_hides_an_early_parts_error),
 		cmocka_unit_test(
@@ -2727,6 +2850,7 @@ main(void)
 		cmocka_unit_test(test_a_made_destination_is_not_called_zero_after_a_switch),
 		cmocka_unit_test(test_data_is_copied_a_chunk_at_a_time_where_a_hole_was_seen),
 		cmocka_unit_test(test_the_guest_may_write_where_a_hole_was_seen),
+		cmocka_unit_test(test_dbt_a_write_passes_the_copy_of_a_hole),
 		cmocka_unit_test(
 			test_a_destination_that_fails_again_and_again_stops_the_copier_and_not_the_guest),
 		cmocka_unit_test(test_only_failures_in_a_row_stop_the_copier),

@@ -66,6 +66,7 @@ static void
 test_a_reads_of_blocks_being_copied_wait(void **state)
 {
 	assert_true(LR->reads_wait_for_copy);
+	assert_true(LR->writes_wait_for_copy);
 }
 
 static void
@@ -149,6 +150,7 @@ test_mirror_is_aio_that_waits_for_both_and_is_not_throttled(void **state)
 	assert_int_equal(mirror->ack, ACK_ALL);
 	assert_false(mirror->mirrored_writes_throttled);
 	assert_false(mirror->reads_wait_for_copy);
+	assert_true(mirror->writes_wait_for_copy);
 }
 
 static void
@@ -166,6 +168,15 @@ static void
 test_dbt_writes_the_source_so_what_was_copied_is_dirty_again(void **state)
 {
 	check_source_alone(strategy_row(STRATEGY_DBT));
+}
+
+/* Then a copy has them or has not. Only where nothing is written that the copy writes. */
+static void
+test_dbt_alone_lets_writes_pass_a_copy(void **state)
+{
+	for (enum strategy s = 0; s < STRATEGIES; s++)
+		assert_true(strategy_row(s)->writes_wait_for_copy == (s != STRATEGY_DBT));
+	assert_true(strategy_rollback()->writes_wait_for_copy);
 }
 
 static void
@@ -228,6 +239,7 @@ main(void)
 		cmocka_unit_test(test_c_a_write_is_complete_when_either_side_has_it),
 		cmocka_unit_test(test_mirror_is_aio_that_waits_for_both_and_is_not_throttled),
 		cmocka_unit_test(test_dbt_writes_the_source_so_what_was_copied_is_dirty_again),
+		cmocka_unit_test(test_dbt_alone_lets_writes_pass_a_copy),
 		cmocka_unit_test(test_a_rollback_writes_nothing_to_the_destination),
 		cmocka_unit_test(test_each_row_is_found_by_its_name_and_nothing_else_is),
 		cmocka_unit_test(test_every_write_reaches_a_side),

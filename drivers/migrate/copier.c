@@ -42,8 +42,11 @@ struct copy {
 	bool hole;	    /* no data is expected: it is longer than what is copied at once */
 	bool again;	    /* what was read is not to be believed */
 	unsigned writes;    /* pieces under way */
-	int err;	    /* of one of them */
-	char *buf;	    /* of a unit, once needed */
+	uint64_t write_ns;  /* when the last one began */
+	unsigned queued;    /* ... and how many the side then had, of all copies */
+	uint64_t queued_bytes;
+	int err;	       /* of one of them */
+	char *buf;	       /* of a unit, once needed */
 	uint64_t flush_errors; /* of the side read, when it was */
 	uint64_t retry_ns;     /* the copier's, when this began: which try it belongs to */
 };
@@ -115,15 +118,20 @@ copy_fail(struct copy *copy, int err)
 static void
 copy_window_done(struct copy *copy)
 {
+	struct copier *c = copy->copier;
 	int err = copy->err;
 
+	if (!err && copy->queued)
+		gaps_learn(&c->gaps, copy->queued, copy->queued_bytes,
+			   c->engine->now_ns(c->engine->ctx) - copy->write_ns);
 	copy->err = 0;
+	copy->queued = 0;
 	if (err == -EAGAIN) {
 		copy_end(copy);
 	} else if (err) {
 		copy_fail(copy, err);
 	} else {
-		copy->copier->failures = 0;
+		c->failures = 0;
 		/* What was written there is not zero any more, as it once was known to be. */
 		if (copy->again)
 			copy->first_visit = false;
@@ -150,6 +158,8 @@ piece_written(struct side_io *sio, int err)
 	struct copier *c = copy->copier;
 	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
 
+	c->writes--;
+	c->write_bytes -= sio->io.op == DISK_WRITE ? bytes : 0;
 	/* What a stall lost has not failed: it is copied again when both sides answer. */
 	if (copy->closure.lost && !err)
 		err = -EAGAIN;
@@ -221,6 +231,11 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 				? copy->buf + (sector - copy->sio.io.sector) * SECTOR_BYTES
 				: NULL;
 	copy->closure.writing = side_bit(c->to);
+	c->writes++;
+	c->write_bytes += op == DISK_WRITE ? count * SECTOR_BYTES : 0; /* a zero has none */
+	copy->write_ns = c->engine->now_ns(c->engine->ctx);
+	copy->queued = c->writes;
+	copy->queued_bytes = c->write_bytes;
 	copy->writes++;
 	c->counters.written[c->to] += count * SECTOR_BYTES;
 	engine_submit(c->engine, c->to, &p->sio);
@@ -242,6 +257,13 @@ static uint64_t
 grain(const struct copier *c)
 {
 	return c->unit / 16 > c->align ? c->unit / 16 : c->align;
+}
+
+/* Sectors that the side has, and that are quicker copied again than left out. */
+static uint64_t
+gap(const struct copier *c)
+{
+	return engine_forgets(c->engine, c->to) ? gaps_worth(&c->gaps) / SECTOR_BYTES : 0;
 }
 
 /* How many of the sectors read, from that one on, are all zero, or all taken for data. */
@@ -381,6 +403,10 @@ copy_read_done(struct side_io *sio, int err)
 		copy->unit = copy->unit * 2 < unit_now(c) ? copy->unit * 2 : unit_now(c);
 		pacer_read(&c->pacer, (uint64_t)sio->io.count * SECTOR_BYTES,
 			   c->engine->now_ns(c->engine->ctx) - copy->read_ns);
+		/* What is forgotten is not zero because it is lacking. */
+		if (gap(c) && !known_zero(copy))
+			engine_forget_gaps(c->engine, &copy->closure, sio->io.sector,
+					   sio->io.count, gap(c), c->to);
 		copy_write(copy);
 		return;
 	}
@@ -413,6 +439,7 @@ window_end(const struct copy *copy, uint64_t sector)
 {
 	const struct copier *c = copy->copier;
 	uint64_t limit = copy->closure.sector + copy->closure.count, until = sector, run;
+	uint64_t apart = gap(c);
 	unsigned runs = 0;
 
 	if (limit - sector > copy->unit)
@@ -420,12 +447,13 @@ window_end(const struct copy *copy, uint64_t sector)
 	if (limit > c->seen.data_until)
 		limit = c->seen.data_until;
 	limit = bad_after(c, sector, limit);
-	for (uint64_t s = sector; s < limit && s - until <= grain(c) && runs < PIECES;
-	     s += run) {
+	for (uint64_t s = sector; s < limit && runs < PIECES; s += run) {
+		if (s - until > grain(c) && s - until > apart)
+			break;
 		if (validity_get(c->engine->map, s, limit - s, &run) & side_bit(c->to))
 			continue;
+		runs += s == sector || s - until > apart;
 		until = s + run;
-		runs++;
 	}
 	return until;
 }

@@ -10,9 +10,11 @@
  *
  * A unit is copied by one read and as many writes at once as there are runs that
  * lack the side or are zero; where there are too many, window after window. What
- * lies between two runs is read too if it is short, but never written. How large a
- * unit is, and when one may begin, is the pacer's: a small one where the guest is
- * busy, for it waits for the one that it meets, a large one where it rests.
+ * lies between two runs is read too if it is short, but not written; unless the guest's
+ * writes leave it to be copied again in any case (dirty block tracking), and the disk is
+ * quicker to write it than to leave it out (gaps.h). How large a unit is, and when one may
+ * begin, is the pacer's: a small one where the guest is busy, for it waits for the one that
+ * it meets, a large one where it rests.
  *
  * A rollback is the same copier with the sides exchanged.
  *
@@ -29,6 +31,7 @@
 #define MIGRATE_COPIER_H
 
 #include "engine.h"
+#include "gaps.h"
 #include "pacer.h"
 #include "slots.h"
 
@@ -79,6 +82,7 @@ struct copier {
 	uint32_t align; /* sectors: the least that the disks read or write */
 	bool pristine;	/* the destination was created for us and never written */
 	struct pacer pacer;
+	struct gaps gaps; /* of the side that is written */
 
 	struct copier_counters counters;
 	uint64_t cursor;	     /* sectors */
@@ -98,6 +102,8 @@ struct copier {
 	unsigned active;  /* chunks being copied */
 	unsigned asking;  /* ... of these, those that have asked about holes */
 	unsigned unpaced; /* of these, those that the pacer has not charged yet */
+	unsigned writes;  /* requests under way */
+	uint64_t write_bytes;
 	struct pool copies;
 	struct pool pieces; /* what they write, PIECES each at the most */
 	struct slots slots; /* a unit's data each */

@@ -641,7 +641,9 @@ closure_touch(struct closure *c, uint64_t sector, uint64_t count)
 	end = end > asked_end ? asked_end : end;
 	if (sector >= end)
 		return;
-	for (uint64_t g = (sector - c->asked) / c->grain; g <= (end - 1 - c->asked) / c->grain; g++)
+	sector -= c->asked;
+	end -= c->asked;
+	for (uint64_t g = sector / c->grain; g <= (end - 1) / c->grain; g++)
 		c->touched[g / 64] |= 1ull << g % 64;
 }
 
@@ -1665,6 +1667,67 @@ engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector, uin
 		e->copied += count * SECTOR_BYTES;
 		e->sync_due |= e->copied >= SYNC_COPIED_BYTES;
 	}
+}
+
+bool
+engine_forgets(const struct engine *e, enum side to)
+{
+	return e->row->write_reaches[REGION_COPIED] == side_bit(side_other(to));
+}
+
+/* The intents of the range's regions are stable; those that are not are asked for. */
+static bool
+intents_ready(struct engine *e, uint64_t sector, uint64_t count, enum side trusted)
+{
+	bool ready = journal_open_to_writes(e->journal) &&
+		     !journal_trusts(e->journal, side_other(trusted));
+
+	for (uint64_t s = sector; s < sector + count; s = (s / e->chunk + 1) * e->chunk)
+		ready &= journal_intent(e->journal, s, trusted);
+	return ready;
+}
+
+/*
+ * To the map and the journal this is a write of the guest's that the kept side alone has
+ * taken, of what is there already. It needs the same intent: what the copy overwrites is
+ * not to be believed after a power failure, nor what the guest writes there without one,
+ * though the file may call it valid on both still.
+ */
+static void
+forget(struct engine *e, uint64_t sector, uint64_t count, enum side kept)
+{
+	if ((journalled(e) && !intents_ready(e, sector, count, kept)) || engine_copy_begins(e))
+		return;
+	validity_set(e->map, sector, count, side_bit(kept));
+	if (journalled(e))
+		journal_change(e->journal, CHANGE_SET, sector, count, side_bit(kept));
+	e->side[kept].alone_seq = ++e->seq;
+	copy_unreserve(e);
+}
+
+void
+engine_forget_gaps(struct engine *e, const struct closure *c, uint64_t sector, uint64_t count,
+		   uint64_t most, enum side to)
+{
+	enum side kept = side_other(to);
+	uint64_t end = sector + count, from = sector, run;
+	bool any = false, touched = false;
+
+	for (uint64_t s = sector; s < end; s += run) {
+		side_mask sides = validity_get(e->map, s, end - s, &run);
+		bool gap = sides == BOTH && run <= most &&
+			   touched_run(c, s, run, &touched) == run && !touched;
+
+		if (!gap && sides != side_bit(kept)) {
+			if (any)
+				forget(e, from, s - from, kept);
+			from = s + run;
+			any = false;
+		}
+		any |= gap;
+	}
+	if (any)
+		forget(e, from, end - from, kept);
 }
 
 void

@@ -319,6 +319,17 @@ void engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector
 		      uint64_t count, enum copied copied);
 
 /*
+ * What the side written has already, in gaps between what it lacks, may be quicker copied
+ * again with that than left out. Where the guest's writes leave such to be copied again
+ * (engine_forgets), gaps of at most so many sectors in a range that has just been read are
+ * made valid on the side read alone; but for those that the guest has written into
+ * meanwhile, and all of them while the journal is not ready for it.
+ */
+bool engine_forgets(const struct engine *e, enum side to);
+void engine_forget_gaps(struct engine *e, const struct closure *c, uint64_t sector,
+			uint64_t count, uint64_t most, enum side to);
+
+/*
  * To be called every second or so: finds stalled sides, and syncs the journal now
  * and then. A mirrored write loses a side that stalls; the rest waits.
  */

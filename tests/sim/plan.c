@@ -87,6 +87,30 @@ plan_requests(struct plan *p, struct rng *r)
 	}
 }
 
+/*
+ * Where gaps are copied again (by dirty block tracking), what is between them is often
+ * short, and close together.
+ */
+static void
+plan_gaps(struct plan *p, struct rng *r)
+{
+	uint32_t span = p->sectors < 128 ? p->sectors : 128;
+
+	p->gap = rng_chance(r, 60) ? (uint32_t)rng_scale(r, 64) : 0;
+	if (!p->gap || p->strategy != STRATEGY_DBT)
+		return;
+	for (unsigned i = 0; i < p->requests; i++) {
+		struct plan_request *q = &p->request[i];
+
+		if (q->op == DISK_FLUSH || rng_chance(r, 20))
+			continue;
+		q->sector = aligned(p, q->sector % span);
+		q->count = p->align * (uint32_t)rng_range(r, 1, 3);
+		if (q->count > p->sectors - q->sector)
+			q->count = p->sectors - q->sector;
+	}
+}
+
 static void
 plan_stall(struct rng *r, struct plan_fault *f)
 {
@@ -389,6 +413,7 @@ plan_make(struct plan *p, uint64_t seed)
 	p->guest_latency = rng_chance(&last, 20) ? (uint32_t)rng_scale(&last, 400) : 0;
 	if (p->endless)
 		p->guest_latency = 0;
+	plan_gaps(p, &last);
 	p->journal = p->durable = false;
 	p->crashes = 0;
 	if (seed >= PLAN_JOURNAL_SEEDS)
@@ -519,11 +544,11 @@ void
 plan_print(const struct plan *p)
 {
 	printf("# seed %" PRIu64 ": %s%s%s, %u sectors, chunk %u, align %u, threshold %u, "
-	       "depth %u, unit %u, rate %" PRIu64
+	       "depth %u, unit %u, gap %u, rate %" PRIu64
 	       ", guest latency %u%s%s%s, guest queue %u%s\n",
 	       p->seed, strategy_row(p->strategy)->name, p->resumed ? ", resumed" : "",
 	       p->state == MIGRATION_ROLLING_BACK ? " rolling back" : "", p->sectors, p->chunk,
-	       p->align, p->threshold, p->depth, p->unit, p->rate, p->guest_latency,
+	       p->align, p->threshold, p->depth, p->unit, p->gap, p->rate, p->guest_latency,
 	       p->auto_complete ? ", auto" : "", p->paused ? ", paused" : "",
 	       p->pristine ? ", pristine" : "", p->queue, p->endless ? ", endless" : "");
 	for (unsigned i = 0; i < p->faults; i++)

@@ -288,6 +288,14 @@ plan_config(void)
 }
 
 static void
+migration_begin(const struct migration_config *config)
+{
+	if (migration_init(&world.m, config))
+		abort();
+	world.m.copier.gaps.worth = (double)world.plan.gap * SECTOR_BYTES;
+}
+
+static void
 world_begin(void)
 {
 	const struct plan *p = &world.plan;
@@ -314,8 +322,7 @@ world_begin(void)
 		journal_begin(world.map);
 		config.journal = journal_make();
 	}
-	if (migration_init(&world.m, &config))
-		abort();
+	migration_begin(&config);
 	promise_init();
 	wait_init();
 	ticks = true;
@@ -449,8 +456,7 @@ crash(enum crash_kind kind)
 	config.owed = journal_owed();
 	config.journal = journal_make();
 	promise_reopen(&config);
-	if (migration_init(&world.m, &config))
-		abort();
+	migration_begin(&config);
 	migration_start(&world.m);
 	if (!ticks) {
 		ticks = true;

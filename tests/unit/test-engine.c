@@ -503,6 +503,99 @@ test_dbt_what_has_passed_a_copy_is_copied_again_after_a_switch(void **state)
 	world_end(w);
 }
 
+/*
+ * A chunk that has been copied, and in which the guest has written since: [8,16) and
+ * [24,32). A gap of so many sectors is quicker written than left out.
+ */
+static struct world *
+begin_with_gap(enum strategy strategy, uint64_t worth)
+{
+	struct world *w = begin_copying(STRATEGY_DBT, "SS");
+
+	copy_chunk(w, 0);
+	copy_chunk(w, 1);
+	migration_pause(&w->m);
+	check_written_to(w, SRC, 8, 8, 7);
+	check_written_to(w, SRC, 24, 8, 8);
+	w->m.copier.gaps.worth = (double)(worth * SECTOR_BYTES);
+	migration_set_strategy(&w->m, strategy);
+	migration_resume(&w->m);
+	return w;
+}
+
+static void
+check_gap_is_left_out(struct world *w)
+{
+	answer(w, SRC, DISK_READ, 8, 24, 0);
+	check_valid(w, 16, 8, BOTH);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 24, 8, 0);
+}
+
+static void
+test_dbt_a_gap_that_is_quicker_written_is_copied_again(void **state)
+{
+	struct world *w = begin_with_gap(STRATEGY_DBT, 8);
+
+	answer(w, SRC, DISK_READ, 8, 24, 0);
+	check_valid(w, 16, 8, SRC_BIT);
+	answer(w, DST, DISK_WRITE, 8, 24, 0);
+	check_valid(w, 0, C(2), BOTH);
+	check_disk(w, DST, 8, 8, 7);
+	check_disk(w, DST, 16, 8, ON_SRC);
+	check_disk(w, DST, 24, 8, 8);
+	world_end(w);
+
+	w = begin_with_gap(STRATEGY_DBT, 7);
+	check_gap_is_left_out(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	world_end(w);
+}
+
+static void
+test_dbt_a_gap_that_fails_to_be_written_is_lacking(void **state)
+{
+	struct world *w = begin_with_gap(STRATEGY_DBT, 8);
+
+	answer(w, SRC, DISK_READ, 8, 24, 0);
+	answer(w, DST, DISK_WRITE, 8, 24, -EIO);
+	check_valid(w, 0, 8, BOTH);
+	check_valid(w, 8, 24, SRC_BIT);
+	check_valid(w, 32, C(2) - 32, BOTH);
+	world_end(w);
+}
+
+/* If that fails, what the destination has is all that is left. */
+static void
+test_dbt_a_gap_that_the_guest_is_writing_into_is_left_out(void **state)
+{
+	struct world *w = begin_with_gap(STRATEGY_DBT, 8);
+	struct request *r = guest_write(w, 18, 4, 9);
+
+	check_gap_is_left_out(w);
+	answer(w, SRC, DISK_WRITE, 18, 4, -EIO);
+	assert_int_equal(r->err, -EIO);
+	check_valid(w, 16, 2, BOTH);
+	check_valid(w, 18, 4, DST_BIT);
+	world_end(w);
+}
+
+/* Where writes reach the destination, what it has once it keeps. */
+static void
+test_only_dbt_copies_a_gap_again(void **state)
+{
+	for (enum strategy s = 0; s < STRATEGIES; s++) {
+		struct world *w;
+
+		if (s == STRATEGY_DBT)
+			continue;
+		w = begin_with_gap(s, 8);
+		check_gap_is_left_out(w);
+		assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+		world_end(w);
+	}
+}
+
 /* --- parts --------------------------------------------------------------- */
 
 static void
@@ -2744,6 +2837,10 @@ main(void)
 		cmocka_unit_test(test_dbt_a_write_waits_only_until_a_copy_begins),
 		cmocka_unit_test(
 			test_dbt_what_has_passed_a_copy_is_copied_again_after_a_switch),
+		cmocka_unit_test(test_dbt_a_gap_that_is_quicker_written_is_copied_again),
+		cmocka_unit_test(test_dbt_a_gap_that_fails_to_be_written_is_lacking),
+		cmocka_unit_test(test_dbt_a_gap_that_the_guest_is_writing_into_is_left_out),
+		cmocka_unit_test(test_only_dbt_copies_a_gap_again),
 		cmocka_unit_test(test_a_request_is_split_at_chunks_and_each_part_goes_its_way),
 		cmocka_unit_test(test_a_late_parts_success_never_hides_an_early_parts_error),
 		cmocka_unit_test(

@@ -40,14 +40,14 @@ struct copy {
 	bool paced;	    /* the pacer knows of it */
 	bool first_visit;   /* ... of these chunks: what is valid there is skipped */
 	bool hole;	    /* no data is expected: it is longer than what is copied at once */
-	bool again;	    /* what was read is not to be believed */
 	unsigned writes;    /* pieces under way */
 	uint64_t write_ns;  /* when the last one began */
 	unsigned queued;    /* ... and how many the side then had, of all copies */
 	uint64_t queued_bytes;
-	int err;	       /* of one of them */
-	char *buf;	       /* of a unit, once needed */
-	uint64_t flush_errors; /* of the side read, when it was */
+	bool zeroes; /* ... but for those that write zeroes, of which there are some */
+	int err;     /* of one of them */
+	char *buf;   /* of a unit, once needed */
+	uint64_t flush_errors; /* of the side read, when the closure was the copy's */
 	uint64_t retry_ns;     /* the copier's, when this began: which try it belongs to */
 };
 
@@ -121,33 +121,35 @@ copy_window_done(struct copy *copy)
 	struct copier *c = copy->copier;
 	int err = copy->err;
 
-	if (!err && copy->queued)
+	if (!err && copy->queued && !copy->zeroes)
 		gaps_learn(&c->gaps, copy->queued, copy->queued_bytes,
 			   c->engine->now_ns(c->engine->ctx) - copy->write_ns);
 	copy->err = 0;
 	copy->queued = 0;
+	copy->zeroes = false;
 	if (err == -EAGAIN) {
 		copy_end(copy);
 	} else if (err) {
 		copy_fail(copy, err);
 	} else {
 		c->failures = 0;
-		/* What was written there is not zero any more, as it once was known to be. */
-		if (copy->again)
-			copy->first_visit = false;
-		else
-			copy->pos = copy->until;
+		copy->pos = copy->until;
 		copy_step(copy);
 	}
 }
 
-/* If not, the side may have lost what was read from it: it is read again. */
+/*
+ * A side has stalled under the copy, or the one that is read has failed a flush: it may
+ * have lost what was read, and the other one may have become the only one to hold what the
+ * guest is writing to it just now. All that is still lacking is copied by another copy.
+ */
 static bool
-read_stands(const struct copy *copy)
+is_spoilt(const struct copy *copy)
 {
 	const struct copier *c = copy->copier;
 
-	return c->engine->side[side_other(c->to)].flush_errors == copy->flush_errors;
+	return copy->closure.lost ||
+	       c->engine->side[side_other(c->to)].flush_errors != copy->flush_errors;
 }
 
 static void
@@ -158,21 +160,20 @@ piece_written(struct side_io *sio, int err)
 	struct copier *c = copy->copier;
 	uint64_t bytes = (uint64_t)sio->io.count * SECTOR_BYTES;
 
-	c->writes--;
-	c->write_bytes -= sio->io.op == DISK_WRITE ? bytes : 0;
-	/* What a stall lost has not failed: it is copied again when both sides answer. */
-	if (copy->closure.lost && !err)
+	if (sio->io.op == DISK_WRITE) {
+		c->writes--;
+		c->write_bytes -= bytes;
+	}
+	if (is_spoilt(copy) && !err)
 		err = -EAGAIN;
 	if (err)
 		copy->err = err;
-	else if (!read_stands(copy))
-		copy->again = true;
 	else if (sio->io.op == DISK_WRITE)
 		c->counters.copied += bytes;
 	else
 		c->counters.zero += bytes;
 	engine_copy_ends(c->engine, &copy->closure, sio->io.sector, sio->io.count,
-			 err || copy->again ? COPIED_NOT : COPIED_WRITTEN);
+			 err ? COPIED_NOT : COPIED_WRITTEN);
 	pool_put(&c->pieces, p);
 	if (!--copy->writes)
 		copy_window_done(copy);
@@ -207,12 +208,8 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 		return false;
 	}
 	if (op == DISK_ZERO && known_zero(copy)) {
-		if (read_stands(copy))
-			c->counters.zero += count * SECTOR_BYTES;
-		else
-			copy->again = true;
-		engine_copy_ends(c->engine, &copy->closure, sector, count,
-				 copy->again ? COPIED_NOT : COPIED_BEFORE);
+		c->counters.zero += count * SECTOR_BYTES;
+		engine_copy_ends(c->engine, &copy->closure, sector, count, COPIED_BEFORE);
 		return true;
 	}
 	p = pool_get(&c->pieces);
@@ -231,11 +228,12 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 				? copy->buf + (sector - copy->sio.io.sector) * SECTOR_BYTES
 				: NULL;
 	copy->closure.writing = side_bit(c->to);
-	c->writes++;
-	c->write_bytes += op == DISK_WRITE ? count * SECTOR_BYTES : 0; /* a zero has none */
-	copy->write_ns = c->engine->now_ns(c->engine->ctx);
-	copy->queued = c->writes;
-	copy->queued_bytes = c->write_bytes;
+	if (op == DISK_WRITE) {
+		copy->write_ns = c->engine->now_ns(c->engine->ctx);
+		copy->queued = ++c->writes;
+		copy->queued_bytes = c->write_bytes += count * SECTOR_BYTES;
+	}
+	copy->zeroes |= op == DISK_ZERO;
 	copy->writes++;
 	c->counters.written[c->to] += count * SECTOR_BYTES;
 	engine_submit(c->engine, c->to, &p->sio);
@@ -393,8 +391,10 @@ copy_read_done(struct side_io *sio, int err)
 {
 	struct copy *copy = copy_of(sio);
 	struct copier *c = copy->copier;
+	uint64_t run;
+	bool missed;
 
-	if (copy->closure.lost) {
+	if (is_spoilt(copy)) {
 		copy_end(copy);
 		return;
 	}
@@ -419,8 +419,12 @@ copy_read_done(struct side_io *sio, int err)
 		copy->unit = sio->io.count / 2 / c->align * c->align;
 		copy->unit = copy->unit < c->align ? c->align : copy->unit;
 	} else {
+		/* What the guest has written meanwhile may be readable again. */
+		missed = engine_copy_missed(&copy->closure, sio->io.sector, sio->io.count,
+					    &run) ||
+			 run < sio->io.count;
 		if (++c->read_failures >= READ_ERRORS_MAX ||
-		    !bad_add(c, sio->io.sector, sio->io.count))
+		    (!missed && !bad_add(c, sio->io.sector, sio->io.count)))
 			c->stop = COPIER_READ_ERRORS;
 		copy->pos = sio->io.sector + sio->io.count;
 	}
@@ -507,7 +511,7 @@ copy_status_done(struct side_io *sio, int err)
 	uint64_t run;
 
 	c->asking--;
-	if (copy->closure.lost) {
+	if (is_spoilt(copy)) {
 		copy_end(copy);
 		return;
 	}
@@ -564,12 +568,10 @@ copy_step(struct copy *copy)
 	uint64_t end = copy->closure.sector + copy->closure.count;
 	uint64_t sector = next_to_copy(c, copy->pos);
 
-	if (sector >= end || !engine_lets_copy(c->engine)) {
+	if (sector >= end || !engine_lets_copy(c->engine) || is_spoilt(copy)) {
 		copy_end(copy);
 		return;
 	}
-	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
-	copy->again = false;
 	if (sector < c->seen.data_from || sector >= c->seen.data_until)
 		copy_status(copy, sector);
 	else if (copy->hole)
@@ -612,6 +614,7 @@ copy_closed(struct closure *closure)
 		copy_end(copy);
 		return;
 	}
+	copy->flush_errors = c->engine->side[side_other(c->to)].flush_errors;
 	if (copy->first_visit)
 		c->counters.skipped +=
 			count_valid(c, closure->sector, closure->count) * SECTOR_BYTES;

@@ -102,7 +102,7 @@ struct copier {
 	unsigned active;  /* chunks being copied */
 	unsigned asking;  /* ... of these, those that have asked about holes */
 	unsigned unpaced; /* of these, those that the pacer has not charged yet */
-	unsigned writes;  /* requests under way */
+	unsigned writes;  /* of data, under way */
 	uint64_t write_bytes;
 	struct pool copies;
 	struct pool pieces; /* what they write, PIECES each at the most */

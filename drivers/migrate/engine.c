@@ -8,6 +8,11 @@
 
 #define FLIGHT_BUCKETS 1024
 #define SYNC_AGAIN_NS  1000000000ull /* after one that could not flush both sides */
+#define BLOCK_MAX      8u	     /* sectors */
+/* The simulator's disks are small, and it uses fewer. */
+#ifndef GRAINS
+#define GRAINS CLOSURE_GRAINS
+#endif
 
 /* The piece of a guest request that lies in one chunk. */
 struct part {
@@ -620,15 +625,16 @@ write_issue(struct part *p, side_mask sides)
 		}
 }
 
-/* The copy there, if any, must be done, or have begun, before a write of these sides. */
+/* The copy there, if any, must be done, or have begun, before this write of these sides. */
 static bool
-closure_holds(const struct closure *c, side_mask sides)
+closure_holds(const struct closure *c, const struct part *p, side_mask sides)
 {
 	if (!c)
 		return false;
 	if (c->lost)
 		return sides & (c->lost | c->writing);
-	return !c->drained || c->engine->row->writes_wait_for_copy;
+	return !c->drained || p->engine->row->writes_wait_for_copy || some_is_on(p, DST_BIT) ||
+	       overtakes(p, &c->waiting);
 }
 
 /* That range is, or will be, in flight while the copy is at it. */
@@ -660,17 +666,18 @@ write_route(struct part *p)
 		return;
 	}
 	sides = e->row->write_reaches[region_of(e, p->sector)] & (side_mask)~stalled_sides(e);
-	if (closure_holds(c, sides)) {
+	/* First, for it may leave what a copy need not hold. */
+	w = write_in_the_way(p, sides);
+	if (w) {
+		hold(p, &w->waiters);
+		return;
+	}
+	if (closure_holds(c, p, sides)) {
 		hold(p, &c->waiting);
 		return;
 	}
 	if (!sides) {
 		hold(p, &e->held[HELD_SIDE]);
-		return;
-	}
-	w = write_in_the_way(p, sides);
-	if (w) {
-		hold(p, &w->waiters);
 		return;
 	}
 	if (!journal_admit(p)) {
@@ -1580,11 +1587,17 @@ engine_retry_space(struct engine *e)
 	engine_run(e);
 }
 
+/* ... to the guest. */
+static bool
+journal_leaves_room(const struct engine *e)
+{
+	return !journalled(e) || journal_open_to_copies(e->journal);
+}
+
 bool
 engine_lets_copy(const struct engine *e)
 {
-	return !journalled(e) ||
-	       (e->copied < SYNC_COPIED_BYTES && journal_open_to_copies(e->journal));
+	return journal_leaves_room(e) && (!journalled(e) || e->copied < SYNC_COPIED_BYTES);
 }
 
 int
@@ -1606,7 +1619,9 @@ engine_copy_asks(struct engine *e, struct closure *c, uint64_t sector, uint64_t 
 
 	c->asked = sector;
 	c->asked_count = count;
-	c->grain = (count + CLOSURE_GRAINS - 1) / CLOSURE_GRAINS;
+	c->grain = (count + GRAINS - 1) / GRAINS;
+	if (c->grain > 1)
+		c->grain = (c->grain + BLOCK_MAX - 1) / BLOCK_MAX * BLOCK_MAX;
 	memset(c->touched, 0, sizeof(c->touched));
 	for (uint64_t i = 0; i < FLIGHT_BUCKETS && i * e->chunk < c->count; i++)
 		list_for_each_entry(w, flight_of(e, c->sector + i * e->chunk), link)
@@ -1614,22 +1629,25 @@ engine_copy_asks(struct engine *e, struct closure *c, uint64_t sector, uint64_t 
 				closure_touch(c, w->sector, w->count);
 }
 
-/* How many sectors from there on, at most max, are alike: in flight since, or not. */
-static uint64_t
-touched_run(const struct closure *c, uint64_t sector, uint64_t max, bool *touched)
+static bool
+is_touched(const struct closure *c, uint64_t sector)
+{
+	uint64_t g = (sector - c->asked) / c->grain;
+
+	return c->touched[g / 64] & 1ull << g % 64;
+}
+
+bool
+engine_copy_missed(const struct closure *c, uint64_t sector, uint64_t max, uint64_t *run)
 {
 	uint64_t end = sector + max, s = sector;
+	bool missed = is_touched(c, sector);
 
 	assert(sector >= c->asked && end <= c->asked + c->asked_count);
-	for (; s < end; s += c->grain - (s - c->asked) % c->grain) {
-		uint64_t g = (s - c->asked) / c->grain;
-		bool is = c->touched[g / 64] & 1ull << g % 64;
-
-		if (s > sector && is != *touched)
-			return s - sector;
-		*touched = is;
-	}
-	return max;
+	while (s < end && is_touched(c, s) == missed)
+		s += c->grain - (s - c->asked) % c->grain;
+	*run = (s < end ? s : end) - sector;
+	return missed;
 }
 
 static void
@@ -1645,14 +1663,13 @@ engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector, uin
 		 enum copied copied)
 {
 	uint64_t end = copied == COPIED_NOT ? sector : sector + count, run;
-	bool reserved = true, touched = false;
+	bool reserved = true;
 
 	/* Each run of what was left alone is a change; what finds no room is copied again. */
 	for (uint64_t s = sector; s < end; s += run) {
-		run = touched_run(c, s, end - s, &touched);
-		if (touched)
+		if (engine_copy_missed(c, s, end - s, &run))
 			continue;
-		if (!reserved && engine_copy_begins(e))
+		if (!reserved && (!journal_leaves_room(e) || engine_copy_begins(e)))
 			break;
 		validity_set(e->map, s, run, BOTH);
 		if (journalled(e))
@@ -1679,7 +1696,7 @@ engine_forgets(const struct engine *e, enum side to)
 static bool
 intents_ready(struct engine *e, uint64_t sector, uint64_t count, enum side trusted)
 {
-	bool ready = journal_open_to_writes(e->journal) &&
+	bool ready = journal_open_to_copies(e->journal) &&
 		     !journal_trusts(e->journal, side_other(trusted));
 
 	for (uint64_t s = sector; s < sector + count; s = (s / e->chunk + 1) * e->chunk)
@@ -1710,13 +1727,13 @@ engine_forget_gaps(struct engine *e, const struct closure *c, uint64_t sector, u
 		   uint64_t most, enum side to)
 {
 	enum side kept = side_other(to);
-	uint64_t end = sector + count, from = sector, run;
-	bool any = false, touched = false;
+	uint64_t end = sector + count, from = sector, run, alike;
+	bool any = false;
 
 	for (uint64_t s = sector; s < end; s += run) {
 		side_mask sides = validity_get(e->map, s, end - s, &run);
 		bool gap = sides == BOTH && run <= most &&
-			   touched_run(c, s, run, &touched) == run && !touched;
+			   !engine_copy_missed(c, s, run, &alike) && alike == run;
 
 		if (!gap && sides != side_bit(kept)) {
 			if (any)

@@ -11,10 +11,12 @@
  * Invariants:
  *  - Validity changes when a write completes, never when it is issued.
  *  - At most one write in flight on any sector, and none where the copier has
- *    closed the chunk; but in a row whose writes need not wait, which then reach only
- *    the side that the copy reads. Reads never hold anything up.
- *  - What has been in flight since a copy asked for it is not valid on the side that it
- *    has been copied to: whether the copy has it is not known.
+ *    closed the chunk; but in a row whose writes need not wait, for they reach only the
+ *    side that the copy reads. Reads never hold anything up.
+ *  - What has been in flight since a copy asked for it is not made valid by the copy:
+ *    whether the copy has it is not known. And a write of what the side that is written
+ *    alone holds waits for the copy in any row: that would lack then, and the copy would
+ *    put something older, read before, in the place of what may be the only stable one.
  *  - First come, first served: writes of the same sectors are done in the order
  *    in which their parts were made (but for one that has found no space), wherever
  *    they wait. Nobody waits for a part that is not made yet, be it another write, a
@@ -74,7 +76,10 @@
 #define SYNC_NS		  5000000000ull
 #define SYNC_COPIED_BYTES (120u << 20)
 
-/* So much of a copy is told apart when the guest writes there: sectors, of up to 1 MiB. */
+/*
+ * So much of a copy is told apart when the guest writes there: sectors, of up to 1 MiB;
+ * beyond that multiples of 4 KiB, the most that a disk's block has.
+ */
 #define CLOSURE_GRAINS 2048u
 
 /*
@@ -302,12 +307,15 @@ void engine_sync(struct engine *e);
 
 /*
  * The copier's part in the map. As it asks one side for a range of a closure, data or
- * whether there are any. Before it writes some of it: 0, -EAGAIN if the journal has no
- * room, -ENOMEM. After: that is valid on both, unless COPIED_NOT, and but for what the
- * guest has written since it was asked for. While there is no leave nothing new is begun.
+ * whether there are any. Whether the guest has written since where it asked; *run is how
+ * many sectors from there, at most max, are alike. Before it writes some of it: 0, -EAGAIN if
+ * the journal has no room, -ENOMEM. After: that is valid on both, unless COPIED_NOT, and but
+ * for what the guest has written since it was asked for. While there is no leave nothing new is
+ * begun.
  */
 bool engine_lets_copy(const struct engine *e);
 void engine_copy_asks(struct engine *e, struct closure *c, uint64_t sector, uint64_t count);
+bool engine_copy_missed(const struct closure *c, uint64_t sector, uint64_t max, uint64_t *run);
 int engine_copy_begins(struct engine *e);
 enum copied {
 	COPIED_NOT,

@@ -20,7 +20,7 @@ gaps_learn(struct gaps *g, unsigned requests, uint64_t bytes, uint64_t ns)
 	double of_request, of_byte;
 
 	if (!g->requests) {
-		*g = (struct gaps){ .requests = r, .bytes = b, .ns = t };
+		*g = (struct gaps){ .requests = r, .bytes = b, .ns = t, .worth = g->worth };
 		return;
 	}
 	g->requests += r / SAMPLES;
@@ -31,8 +31,10 @@ gaps_learn(struct gaps *g, unsigned requests, uint64_t bytes, uint64_t ns)
 	vary(&g->bb, b * b);
 	vary(&g->rt, r * t);
 	vary(&g->bt, b * t);
-	if (g->rr < DIFFERENT || g->rr * g->bb - g->rb * g->rb < APART * g->rr * g->bb)
+	if (g->rr < DIFFERENT || g->rr * g->bb - g->rb * g->rb < APART * g->rr * g->bb) {
+		g->worth *= 1 - 1 / SAMPLES;
 		return;
+	}
 	of_request = g->bb * g->rt - g->rb * g->bt;
 	of_byte = g->rr * g->bt - g->rb * g->rt;
 	if (of_request <= 0)

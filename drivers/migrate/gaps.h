@@ -11,7 +11,8 @@
  * and wears the disk: GAIN times less is worth it. That is little or nothing on flash,
  * which does several at once, and hundreds of KiB on a spindle, which would seek. What
  * others ask of the disk makes a and b larger, and not the gap. Where they cannot be told
- * apart, for there are always as many bytes to a request, what was known before stays.
+ * apart, for there are always as many bytes to a request, what was known before fades, so
+ * that it is found out again.
  */
 #ifndef MIGRATE_GAPS_H
 #define MIGRATE_GAPS_H

@@ -124,7 +124,8 @@ struct plan {
 	unsigned depth;
 	uint64_t rate;
 	uint32_t guest_latency; /* percent that the copy may add, 0: any */
-	uint32_t gap; /* sectors: the copier thinks at first that such are quicker written */
+	uint32_t gap; /* sectors: the copier thinks that such are quicker written; 0: what it
+			 learns */
 	bool auto_complete;
 	bool paused;
 	bool pristine;

@@ -88,10 +88,16 @@ closure_moves(const struct closure *c)
 	       under_way(c->sector, c->sector + c->count, is_guests_write);
 }
 
-/* ... a copy that has begun, by dirty block tracking alone. */
+/* ... a copy that has begun: by dirty block tracking, but not where the destination alone is
+ * valid. */
 static bool
-writes_pass(void)
+writes_pass(uint64_t sector, uint64_t end)
 {
+	uint64_t run;
+
+	for (uint64_t s = sector; s < end; s += run)
+		if (validity_get(world.map, s, end - s, &run) == DST_BIT)
+			return false;
 	return world.m.engine.row == strategy_row(STRATEGY_DBT);
 }
 
@@ -234,7 +240,8 @@ wait_submit(const struct op *op)
 		count_copies(op);
 	if (op->who != WHO_GUEST)
 		return;
-	if (is_guests_write(op) && c && !c->lost && !(c->drained && writes_pass()))
+	if (is_guests_write(op) && c && !c->lost &&
+	    !(c->drained && writes_pass(op->io->sector, end)))
 		world_fail("a write passes the copier, which has closed the chunk");
 	if (is_guests_write(op) && disk_has(op->disk, op->io->sector, end, is_copiers_write))
 		world_fail("a write meets the copier's, of the same sectors");
@@ -279,7 +286,7 @@ waits_for_copy(const struct part *p)
 
 	if (!c)
 		return false;
-	if (is_write(p->q->g.op) && writes_pass())
+	if (is_write(p->q->g.op) && writes_pass(p->sector, p->end))
 		return !c->drained &&
 		       under_way(c->sector, c->sector + c->count, is_guests_write);
 	if (is_write(p->q->g.op))

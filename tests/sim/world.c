@@ -288,14 +288,6 @@ plan_config(void)
 }
 
 static void
-migration_begin(const struct migration_config *config)
-{
-	if (migration_init(&world.m, config))
-		abort();
-	world.m.copier.gaps.worth = (double)world.plan.gap * SECTOR_BYTES;
-}
-
-static void
 world_begin(void)
 {
 	const struct plan *p = &world.plan;
@@ -322,7 +314,8 @@ world_begin(void)
 		journal_begin(world.map);
 		config.journal = journal_make();
 	}
-	migration_begin(&config);
+	if (migration_init(&world.m, &config))
+		abort();
 	promise_init();
 	wait_init();
 	ticks = true;
@@ -456,7 +449,8 @@ crash(enum crash_kind kind)
 	config.owed = journal_owed();
 	config.journal = journal_make();
 	promise_reopen(&config);
-	migration_begin(&config);
+	if (migration_init(&world.m, &config))
+		abort();
 	migration_start(&world.m);
 	if (!ticks) {
 		ticks = true;
@@ -511,6 +505,8 @@ world_run(void)
 			world_fail("it spins");
 		world.now_ns = event.ns;
 		world.events++;
+		if (world.plan.gap) /* whatever it learns */
+			world.m.copier.gaps.worth = (double)world.plan.gap * SECTOR_BYTES;
 		world.may_crash = true;
 		event.fn(event.arg, event.n);
 		operator_act();

@@ -461,6 +461,36 @@ test_dbt_what_a_write_passes_into_is_not_valid_though_it_fails(void **state)
 	world_end(w);
 }
 
+/*
+ * It would lack then, and the copy would put what it has read before in the place of what
+ * may be the only stable copy. What comes later of the same sectors waits too.
+ */
+static void
+test_dbt_a_write_of_what_the_destination_alone_holds_waits_for_the_copy(void **state)
+{
+	struct world *w = begin(STRATEGY_LR, "S");
+	struct request *waits, *behind, *passes;
+
+	check_written_to(w, DST, 16, 8, 7);
+	migration_set_strategy(&w->m, STRATEGY_DBT);
+	migration_resume(&w->m);
+	waits = guest_write(w, 20, 8, 8);
+	behind = guest_write(w, 26, 4, 9);
+	passes = guest_write(w, 32, 8, 10);
+	answer(w, SRC, DISK_WRITE, 32, 8, 0);
+	assert_true(passes->done);
+	answer(w, SRC, DISK_READ, 0, CHUNK, 0);
+	assert_int_equal(outstanding(w, SRC), 0);
+	answer(w, DST, DISK_WRITE, 0, 16, 0);
+	check_disk(w, DST, 16, 8, 7);
+	answer(w, DST, DISK_WRITE, 24, CHUNK - 24, 0);
+	answer(w, SRC, DISK_WRITE, 20, 8, 0);
+	assert_true(waits->done);
+	answer(w, SRC, DISK_WRITE, 26, 4, 0);
+	assert_true(behind->done);
+	world_end(w);
+}
+
 /* Those that were there before: a copy begins once they are done. */
 static void
 test_dbt_a_write_waits_only_until_a_copy_begins(void **state)
@@ -476,6 +506,25 @@ test_dbt_a_write_waits_only_until_a_copy_begins(void **state)
 	the_io(w, SRC, DISK_READ, 0, CHUNK);
 	answer(w, SRC, DISK_WRITE, 32, 8, 0);
 	assert_true(late->done);
+	world_end(w);
+}
+
+/* What could not be read may be readable once it has been written. */
+static void
+test_dbt_what_is_written_while_it_cannot_be_read_is_not_called_bad(void **state)
+{
+	struct world *w = begin_copying(STRATEGY_DBT, "S");
+
+	answer(w, SRC, DISK_READ, 0, CHUNK, -EIO);
+	for (uint32_t count = CHUNK / 2; count > 1; count /= 2)
+		answer(w, SRC, DISK_READ, 0, count, -EIO);
+	guest_write(w, 0, 8, 7);
+	answer(w, SRC, DISK_WRITE, 0, 8, 0);
+	answer(w, SRC, DISK_READ, 0, 1, -EIO);
+	assert_int_equal(status_of(w).bad_sectors, 0);
+	settle(w);
+	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
+	check_disk(w, DST, 0, 8, 7);
 	world_end(w);
 }
 
@@ -2137,8 +2186,8 @@ test_dbt_a_write_passes_the_copy_of_a_hole(void **state)
 	check_written_to(w, SRC, C(3) + 9, 2, 7);
 	answer(w, DST, DISK_ZERO, C(1), C(19), 0);
 	check_valid(w, 0, C(3) + 8, BOTH);
-	check_valid(w, C(3) + 8, 4, SRC_BIT);
-	check_valid(w, C(3) + 12, C(17) - 12, BOTH);
+	check_valid(w, C(3) + 8, 8, SRC_BIT);
+	check_valid(w, C(3) + 16, C(17) - 16, BOTH);
 	settle(w);
 	assert_int_equal(w->m.state, MIGRATION_SYNCHRONISED);
 	check_disk(w, DST, C(3) + 9, 2, 7);
@@ -2834,7 +2883,11 @@ main(void)
 			test_dbt_a_write_passes_a_copy_and_what_it_writes_is_copied_again),
 		cmocka_unit_test(
 			test_dbt_what_a_write_passes_into_is_not_valid_though_it_fails),
+		cmocka_unit_test(
+			test_dbt_a_write_of_what_the_destination_alone_holds_waits_for_the_copy),
 		cmocka_unit_test(test_dbt_a_write_waits_only_until_a_copy_begins),
+		cmocka_unit_test(
+			test_dbt_what_is_written_while_it_cannot_be_read_is_not_called_bad),
 		cmocka_unit_test(
 			test_dbt_what_has_passed_a_copy_is_copied_again_after_a_switch),
 		cmocka_unit_test(test_dbt_a_gap_that_is_quicker_written_is_copied_again),

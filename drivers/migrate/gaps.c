@@ -2,9 +2,9 @@
 #include "gaps.h"
 
 #define SAMPLES	  64.0
+#define FADE	  1024.0 /* samples, until e times less is left */
 #define GAIN	  4.0
-#define DIFFERENT 0.5  /* requests squared: their least variance */
-#define APART	  0.02 /* 1 - the square of the greatest correlation with bytes */
+#define DIFFERENT 0.5 /* requests squared: their least variance */
 #define WORTH_MAX ((double)(1u << 30))
 
 static void
@@ -16,32 +16,28 @@ vary(double *variance, double product)
 void
 gaps_learn(struct gaps *g, unsigned requests, uint64_t bytes, uint64_t ns)
 {
-	double r = requests - g->requests, b = (double)bytes - g->bytes, t = (double)ns - g->ns;
-	double of_request, of_byte;
+	double byte_ns = (double)ns / (double)bytes, r, t;
 
-	if (!g->requests) {
-		*g = (struct gaps){ .requests = r, .bytes = b, .ns = t, .worth = g->worth };
-		return;
-	}
+	if (!g->byte_ns || byte_ns < g->byte_ns)
+		g->byte_ns = byte_ns;
+	else
+		g->byte_ns *= 1 + 1 / FADE;
+	if (!g->requests)
+		g->requests = requests;
+	r = requests - g->requests;
+	t = (double)ns - g->byte_ns * (double)bytes - g->ns;
 	g->requests += r / SAMPLES;
-	g->bytes += b / SAMPLES;
 	g->ns += t / SAMPLES;
 	vary(&g->rr, r * r);
-	vary(&g->rb, r * b);
-	vary(&g->bb, b * b);
 	vary(&g->rt, r * t);
-	vary(&g->bt, b * t);
-	if (g->rr < DIFFERENT || g->rr * g->bb - g->rb * g->rb < APART * g->rr * g->bb) {
-		g->worth *= 1 - 1 / SAMPLES;
-		return;
-	}
-	of_request = g->bb * g->rt - g->rb * g->bt;
-	of_byte = g->rr * g->bt - g->rb * g->rt;
-	if (of_request <= 0)
+	if (g->rr < DIFFERENT)
+		g->worth *= 1 - 1 / FADE;
+	else if (g->rt <= 0)
 		g->worth = 0;
-	else if (of_byte > 0)
-		g->worth = of_request / of_byte / GAIN < WORTH_MAX ? of_request / of_byte / GAIN
-								   : WORTH_MAX;
+	else if (g->rt >= g->rr * g->byte_ns * GAIN * WORTH_MAX)
+		g->worth = WORTH_MAX;
+	else
+		g->worth = g->rt / g->rr / g->byte_ns / GAIN;
 }
 
 uint64_t

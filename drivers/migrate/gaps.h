@@ -6,13 +6,12 @@
  *
  *	ns = c + a * requests + b * bytes
  *
- * fitted to about the last SAMPLES of them by least squares. A gap of a / b bytes costs as
- * much as the request that it saves. It must be read too, takes bandwidth of the guest's
- * and wears the disk: GAIN times less is worth it. That is little or nothing on flash,
- * which does several at once, and hundreds of KiB on a spindle, which would seek. What
- * others ask of the disk makes a and b larger, and not the gap. Where they cannot be told
- * apart, for there are always as many bytes to a request, what was known before fades, so
- * that it is found out again.
+ * b is at most what the quickest bytes of late have taken, and is taken for that; a is the
+ * slope of the rest over the last SAMPLES or so. A gap of a / b bytes costs as much as the
+ * request that it saves. It must be read too, takes bandwidth of the guest's and wears the
+ * disk: GAIN times less is worth it. That is a few KiB at most on flash, which does several
+ * at once, and hundreds on a spindle, which would seek. Where there are always as many
+ * requests, what was known before fades, so that it is found out again.
  */
 #ifndef MIGRATE_GAPS_H
 #define MIGRATE_GAPS_H
@@ -20,9 +19,10 @@
 #include <stdint.h>
 
 struct gaps {
-	double requests, bytes, ns; /* means */
-	double rr, rb, bb, rt, bt;  /* (co)variances of requests, bytes and time */
-	double worth;		    /* bytes */
+	double byte_ns;
+	double requests, ns; /* means; of the time without that for the bytes */
+	double rr, rt;	     /* variance of requests, and covariance of both */
+	double worth;	     /* bytes */
 };
 
 /* So many requests, of so many bytes together, were under way at once, and took so long. */

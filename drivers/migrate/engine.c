@@ -1337,6 +1337,24 @@ engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int 
 	engine_run(e);
 }
 
+/* As the guest's own flush, but of both. */
+void
+engine_flush_all(struct engine *e, void (*done)(void *ctx, int err), void *ctx)
+{
+	struct flush *f = flush_new(e);
+
+	if (!f) {
+		done(ctx, -ENOMEM);
+		return;
+	}
+	f->kind = FLUSH_GUEST;
+	f->needed = BOTH;
+	f->done = done;
+	f->ctx = ctx;
+	list_add_tail(&f->link, &e->flushes);
+	engine_run(e);
+}
+
 /* Writes that have settled wait until that is stable, as many at once as there are. */
 static bool
 sync_writes(struct engine *e)
@@ -1539,6 +1557,13 @@ engine_row_wants_flush(const struct engine *e, const struct strategy_row *row)
 	       !journal_may_trust(e->journal, row->recovery_trusts);
 }
 
+bool
+engine_row_wants_all_flushed(const struct engine *e, const struct strategy_row *row)
+{
+	return journalled(e) && journal_open_to_copies(e->journal) && !stalled_sides(e) &&
+	       engine_forgets(e, DST) && row->recovery_trusts == DST;
+}
+
 void
 engine_set_row(struct engine *e, const struct strategy_row *row)
 {
@@ -1689,7 +1714,11 @@ engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector, uin
 bool
 engine_forgets(const struct engine *e, enum side to)
 {
-	return e->row->write_reaches[REGION_COPIED] == side_bit(side_other(to));
+	const struct side_state *from = &e->side[side_other(to)];
+
+	return e->row->write_reaches[REGION_COPIED] == side_bit(side_other(to)) && to == DST &&
+	       !e->dst_had_some && !e->counters.written[DST] && !from->errors &&
+	       !from->flush_errors;
 }
 
 /* The intents of the range's regions are stable; those that are not are asked for. */
@@ -1908,6 +1937,7 @@ engine_init(struct engine *e, const struct engine_config *config)
 		.side[SRC].alone_seq = 1,
 		/* ... and what it wrote in a former life may be the destination's. */
 		.side[DST].alone_seq = !config->stable && validity_lacking(config->map, SRC),
+		.dst_had_some = validity_lacking(config->map, SRC),
 		.tick_ns = config->now_ns(config->ctx),
 		.marks.wrote = { !config->stable, !config->stable },
 	};

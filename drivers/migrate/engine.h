@@ -114,8 +114,8 @@ struct side_io {
 /*
  * A range of whole chunks that the copier has closed to the guest's writes (in
  * a row whose reads wait, to its reads too, once the writes in flight there
- * have drained and the copy is under way; in one whose writes do not, to these only
- * until then).
+ * have drained and the copy is under way; in one whose writes do not, to most of these
+ * only until then).
  */
 struct closure {
 	uint64_t sector;
@@ -212,6 +212,7 @@ struct engine {
 	uint64_t sync_ns;	     /* when the last one began */
 	uint64_t sync_not_before_ns; /* one that could not flush both is not repeated at once */
 	uint64_t copied;	     /* bytes since */
+	bool dst_had_some;	     /* alone, when we began */
 
 	struct list_head early;	   /* writes that flushes wait for, by ack_seq */
 	struct list_head flushes;  /* flushes that wait for early writes */
@@ -266,10 +267,14 @@ bool engine_drained(const struct engine *e);
 
 /*
  * Another row, with the writes held and drained; or the very same one. Whether the
- * destination is to be flushed before: see journal_trust().
+ * destination is to be flushed before: see journal_trust(). Or whether all is to be stable
+ * and written down (engine_flush_all), once the copies under way have ended: for what they
+ * write again, after it was forgotten, the file still calls valid there, and after the
+ * switch recovery would trust it.
  */
 void engine_set_row(struct engine *e, const struct strategy_row *row);
 bool engine_row_wants_flush(const struct engine *e, const struct strategy_row *row);
+bool engine_row_wants_all_flushed(const struct engine *e, const struct strategy_row *row);
 void engine_set_threshold(struct engine *e, uint32_t threshold);
 
 /*
@@ -302,6 +307,9 @@ void engine_submit(struct engine *e, enum side side, struct side_io *sio);
 void engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err),
 		       void *ctx);
 
+/* The same of both sides, and the journal says so when done is called. */
+void engine_flush_all(struct engine *e, void (*done)(void *ctx, int err), void *ctx);
+
 /* The map and the journal are to be the same on stable storage, soon. */
 void engine_sync(struct engine *e);
 
@@ -328,9 +336,10 @@ void engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector
 
 /*
  * What the side written has already, in gaps between what it lacks, may be quicker copied
- * again with that than left out. Where the guest's writes leave such to be copied again
- * (engine_forgets), gaps of at most so many sectors in a range that has just been read are
- * made valid on the side read alone; but for those that the guest has written into
+ * again with that than left out. Where the guest's writes leave such to be copied again,
+ * and neither they nor a failure of the side read can ever have left anything to the other
+ * one alone (engine_forgets), gaps of at most so many sectors in a range that has just been
+ * read are made valid on the side read alone; but for those that the guest has written into
  * meanwhile, and all of them while the journal is not ready for it.
  */
 bool engine_forgets(const struct engine *e, enum side to);

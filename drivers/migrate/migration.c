@@ -292,12 +292,20 @@ pump_rolling_back(struct migration *m)
 
 /* --- the pump ------------------------------------------------------------- */
 
+/* No copy begins until the row has changed, and that waits for those under way. */
+static bool
+row_wants_all_flushed(const struct migration *m)
+{
+	return m->next_row && engine_row_wants_all_flushed(&m->engine, m->next_row);
+}
+
 static void
 pump_copying(struct migration *m)
 {
 	if (m->paused)
 		return;
-	copier_pump(&m->copier);
+	if (!row_wants_all_flushed(m))
+		copier_pump(&m->copier);
 	if (!lacking(m, DST) && !m->copier.active)
 		m->state = MIGRATION_SYNCHRONISED;
 	if (!(m->completing || m->auto_complete) || m->next_row || !may_converge(m) ||
@@ -335,13 +343,18 @@ row_flushed(void *ctx, int err)
 static void
 pump_row(struct migration *m)
 {
-	if (!m->next_row || !engine_drained(&m->engine))
+	bool all = row_wants_all_flushed(m);
+
+	if (!m->next_row || !engine_drained(&m->engine) || (all && m->copier.active))
 		return;
-	if (m->row_flushed || !engine_row_wants_flush(&m->engine, m->next_row)) {
+	if (m->row_flushed || !(all || engine_row_wants_flush(&m->engine, m->next_row))) {
 		change_row(m);
 	} else if (!m->row_flushing) {
 		m->row_flushing = true;
-		engine_flush_side(&m->engine, DST, row_flushed, m);
+		if (all)
+			engine_flush_all(&m->engine, row_flushed, m);
+		else
+			engine_flush_side(&m->engine, DST, row_flushed, m);
 	}
 }
 

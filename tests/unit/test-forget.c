@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a copy forgets, to write it again with what lies around it (engine_forget_gaps),
+ * where there is a journal that may call it valid still. Without one it is in
+ * test-engine.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "rig.h"
+
+#define SYNCS 4 /* after which no intent is left that is not used */
+
+/* By dbt: all is on both. */
+static void
+begin(struct rig *r)
+{
+	rig_start(r, (struct world_config){
+			     .strategy = STRATEGY_DBT, .chunks = "S", .running = true });
+	settle(r->w);
+	assert_int_equal(r->w->m.state, MIGRATION_SYNCHRONISED);
+	migration_pause(&r->w->m);
+}
+
+/* The guest writes [8,16) and [24,32), and the gap is quicker written than left out. */
+static void
+write_around_gap(struct rig *r)
+{
+	guest_write(r->w, 8, 8, 7);
+	guest_write(r->w, 24, 8, 8);
+	settle(r->w);
+	check_valid(r->w, 16, 8, BOTH);
+	r->w->m.copier.gaps.worth = 8 * SECTOR_BYTES;
+}
+
+static uint64_t
+intents(const struct rig *r)
+{
+	struct journal_status status;
+
+	journal_get_status(r->w->m.engine.journal, &status);
+	return status.intents;
+}
+
+static void
+test_a_gap_is_left_out_until_its_intent_is_stable(void **state)
+{
+	struct rig r;
+
+	begin(&r);
+	write_around_gap(&r);
+	for (int i = 0; i < SYNCS; i++) {
+		engine_sync(&r.w->m.engine);
+		settle(r.w);
+	}
+	assert_int_equal(intents(&r), 0);
+	r.memory.hold = true;
+	migration_resume(&r.w->m);
+	answer(r.w, SRC, DISK_READ, 8, 24, 0);
+	check_valid(r.w, 16, 8, BOTH);
+	the_io(r.w, DST, DISK_WRITE, 8, 8);
+	the_io(r.w, DST, DISK_WRITE, 24, 8);
+	assert_int_equal(intents(&r), 1);
+	r.memory.hold = false;
+	memory_do(&r.memory, r.memory.held);
+	settle(r.w);
+
+	migration_pause(&r.w->m);
+	write_around_gap(&r);
+	migration_resume(&r.w->m);
+	answer(r.w, SRC, DISK_READ, 8, 24, 0);
+	check_valid(r.w, 16, 8, SRC_BIT);
+	answer(r.w, DST, DISK_WRITE, 8, 24, 0);
+	check_valid(r.w, 0, CHUNK, BOTH);
+	rig_end(&r);
+}
+
+/*
+ * By lr recovery trusts the destination in regions that are in doubt: not one that is being
+ * written again, while the file calls it valid.
+ */
+static void
+test_a_switch_waits_until_what_was_forgotten_is_written_down(void **state)
+{
+	const struct strategy_row *lr = strategy_row(STRATEGY_LR);
+	struct rig r;
+
+	begin(&r);
+	write_around_gap(&r);
+	migration_resume(&r.w->m);
+	answer(r.w, SRC, DISK_READ, 8, 24, 0);
+	check_valid(r.w, 16, 8, SRC_BIT);
+
+	migration_set_strategy(&r.w->m, STRATEGY_LR);
+	assert_ptr_not_equal(r.w->m.engine.row, lr);
+	answer(r.w, DST, DISK_WRITE, 8, 24, -EIO);
+	assert_ptr_not_equal(r.w->m.engine.row, lr);
+	r.memory.hold = true;
+	answer(r.w, SRC, DISK_FLUSH, 0, 0, 0);
+	answer(r.w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_ptr_not_equal(r.w->m.engine.row, lr);
+	r.memory.hold = false;
+	memory_do(&r.memory, r.memory.held);
+	assert_ptr_equal(r.w->m.engine.row, lr);
+	check_valid(r.w, 16, 8, SRC_BIT);
+	rig_end(&r);
+}
+
+/* Where the guest's writes have once reached the destination it may be the only one to trust.
+ */
+static void
+test_after_a_strategy_that_wrote_the_destination_nothing_is_forgotten(void **state)
+{
+	struct rig r;
+
+	begin(&r);
+	migration_set_strategy(&r.w->m, STRATEGY_MIRROR);
+	settle(r.w);
+	guest_write(r.w, 40, 8, 9);
+	settle(r.w);
+	migration_set_strategy(&r.w->m, STRATEGY_DBT);
+	settle(r.w);
+	write_around_gap(&r);
+	migration_resume(&r.w->m);
+	answer(r.w, SRC, DISK_READ, 8, 24, 0);
+	check_valid(r.w, 16, 8, BOTH);
+	rig_end(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_gap_is_left_out_until_its_intent_is_stable),
+		cmocka_unit_test(test_a_switch_waits_until_what_was_forgotten_is_written_down),
+		cmocka_unit_test(
+			test_after_a_strategy_that_wrote_the_destination_nothing_is_forgotten),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

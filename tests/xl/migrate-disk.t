@@ -81,6 +81,7 @@ like "$(cat said)" "usage: xl-migrate-disk .*DOMAIN VDEV" "shows the usage"
 # --- interrupted --------------------------------------------------------------------------------
 
 begin_slowly() { # [ARGUMENT...]: a copy that takes minutes; sets mover
+	rm -f moved
 	setsid xl-migrate-disk g xvda "$T/dst" --rate 1 "$@" >moved 2>&1 &
 	mover=$!
 	started+=("$mover")
@@ -122,6 +123,24 @@ ok "is the migration" runs_on "migrate:$T/dst.migrate"
 mig set --rate 0
 ok "which is seen through" move g xvda
 ok "and holds all" cmp src dst
+
+attach
+mkdir early
+cat >early/tap-ctl <<-'END'
+	#!/bin/bash
+	# The domain ends just when the migration has begun.
+	"$BUILD/tap-ctl" "$@" || exit
+	[[ "$1 $2" != "migrate start" ]] || XENBUS_PATH=backend/vbd/7/51712 block-tapmigrate remove
+END
+chmod +x early/tap-ctl
+PATH=$T/early:$PATH move g xvda "$T/dst" --rate 1 >moved 2>&1
+is $? 103 "the domain ends as the migration begins"
+like "$(cat moved)" "goes on when it is opened again from $T/dst.migrate" "which is said"
+new_device 51712 xvda "aio:$T/src"
+hotplug add 51712 && tapdisk_at $vbd3/physical-device-path
+mig set --rate 0
+ok "and it goes on" move g xvda
+ok "to the end" cmp src dst
 
 # --- the target fails ------------------------------------------------------------------------
 

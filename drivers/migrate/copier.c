@@ -41,12 +41,12 @@ struct copy {
 	bool first_visit;   /* ... of these chunks: what is valid there is skipped */
 	bool hole;	    /* no data is expected: it is longer than what is copied at once */
 	unsigned writes;    /* pieces under way */
-	uint64_t write_ns;  /* when the last one began */
-	unsigned queued;    /* ... and how many the side then had, of all copies */
+	uint64_t write_ns;  /* when the last one began that writes data */
+	unsigned queued;    /* so many then were under way, of all copies */
 	uint64_t queued_bytes;
-	bool zeroes; /* ... but for those that write zeroes, of which there are some */
-	int err;     /* of one of them */
-	char *buf;   /* of a unit, once needed */
+	bool zeroes;	       /* some write none, and take their own time */
+	int err;	       /* of one of them */
+	char *buf;	       /* of a unit, once needed */
 	uint64_t flush_errors; /* of the side read, when the closure was the copy's */
 	uint64_t retry_ns;     /* the copier's, when this began: which try it belongs to */
 };
@@ -261,7 +261,7 @@ grain(const struct copier *c)
 static uint64_t
 gap(const struct copier *c)
 {
-	return engine_forgets(c->engine, c->to) ? gaps_worth(&c->gaps) / SECTOR_BYTES : 0;
+	return engine_forgets(c->engine) ? gaps_worth(&c->gaps) / SECTOR_BYTES : 0;
 }
 
 /* How many of the sectors read, from that one on, are all zero, or all taken for data. */
@@ -406,7 +406,7 @@ copy_read_done(struct side_io *sio, int err)
 		/* What is forgotten is not zero because it is lacking. */
 		if (gap(c) && !known_zero(copy))
 			engine_forget_gaps(c->engine, &copy->closure, sio->io.sector,
-					   sio->io.count, gap(c), c->to);
+					   sio->io.count, gap(c));
 		copy_write(copy);
 		return;
 	}

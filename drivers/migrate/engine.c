@@ -47,16 +47,23 @@ struct part {
 	struct side_io sio[SIDES];
 };
 
+enum flush_kind {
+	FLUSH_SAID,   /* the guest's, and whose else ends when the journal says so */
+	FLUSH_SIDE,   /* of one side, and the journal is told nothing */
+	FLUSH_WRITES, /* for which the answers of writes wait */
+	FLUSH_ALL,    /* the migration's own, of all that there is to say */
+};
+
 struct flush {
 	struct list_head link;
 	struct engine *engine;
 	struct guest_io *guest;		  /* or */
-	void (*done)(void *ctx, int err); /* engine_flush_side's */
+	void (*done)(void *ctx, int err); /* flush_sides' */
 	void *ctx;
 	uint64_t ack_seq;    /* waits for the early writes up to this one */
 	uint64_t seq[SIDES]; /* what a good flush of the side covers */
-	enum { FLUSH_GUEST, FLUSH_SIDE, FLUSH_WRITES, FLUSH_ALL } kind;
-	side_mask needed;   /* engine_flush_side's */
+	enum flush_kind kind;
+	side_mask needed;   /* flush_sides' */
 	side_mask must;	    /* sides without which nothing is stable */
 	side_mask awaited;  /* sides that were asked */
 	side_mask given_up; /* ... and have stalled; they answer later, or never */
@@ -1320,8 +1327,10 @@ flush_new(struct engine *e)
 	return f;
 }
 
-void
-engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err), void *ctx)
+/* In its turn, as the guest's. */
+static void
+flush_sides(struct engine *e, enum flush_kind kind, side_mask sides,
+	    void (*done)(void *ctx, int err), void *ctx)
 {
 	struct flush *f = flush_new(e);
 
@@ -1329,30 +1338,24 @@ engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int 
 		done(ctx, -ENOMEM);
 		return;
 	}
-	f->kind = FLUSH_SIDE;
-	f->needed = side_bit(side);
+	f->kind = kind;
+	f->needed = sides;
 	f->done = done;
 	f->ctx = ctx;
 	list_add_tail(&f->link, &e->flushes);
 	engine_run(e);
 }
 
-/* As the guest's own flush, but of both. */
 void
-engine_flush_all(struct engine *e, void (*done)(void *ctx, int err), void *ctx)
+engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err), void *ctx)
 {
-	struct flush *f = flush_new(e);
+	flush_sides(e, FLUSH_SIDE, side_bit(side), done, ctx);
+}
 
-	if (!f) {
-		done(ctx, -ENOMEM);
-		return;
-	}
-	f->kind = FLUSH_GUEST;
-	f->needed = BOTH;
-	f->done = done;
-	f->ctx = ctx;
-	list_add_tail(&f->link, &e->flushes);
-	engine_run(e);
+void
+engine_flush_both(struct engine *e, void (*done)(void *ctx, int err), void *ctx)
+{
+	flush_sides(e, FLUSH_SAID, BOTH, done, ctx);
 }
 
 /* Writes that have settled wait until that is stable, as many at once as there are. */
@@ -1558,10 +1561,10 @@ engine_row_wants_flush(const struct engine *e, const struct strategy_row *row)
 }
 
 bool
-engine_row_wants_all_flushed(const struct engine *e, const struct strategy_row *row)
+engine_row_wants_copies_said(const struct engine *e, const struct strategy_row *row)
 {
 	return journalled(e) && journal_open_to_copies(e->journal) && !stalled_sides(e) &&
-	       engine_forgets(e, DST) && row->recovery_trusts == DST;
+	       !e->row->writes_wait_for_copy && row->recovery_trusts == DST;
 }
 
 void
@@ -1666,9 +1669,10 @@ bool
 engine_copy_missed(const struct closure *c, uint64_t sector, uint64_t max, uint64_t *run)
 {
 	uint64_t end = sector + max, s = sector;
-	bool missed = is_touched(c, sector);
+	bool missed;
 
 	assert(sector >= c->asked && end <= c->asked + c->asked_count);
+	missed = is_touched(c, sector);
 	while (s < end && is_touched(c, s) == missed)
 		s += c->grain - (s - c->asked) % c->grain;
 	*run = (s < end ? s : end) - sector;
@@ -1712,50 +1716,47 @@ engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector, uin
 }
 
 bool
-engine_forgets(const struct engine *e, enum side to)
+engine_forgets(const struct engine *e)
 {
-	const struct side_state *from = &e->side[side_other(to)];
+	const struct side_state *src = &e->side[SRC];
 
-	return e->row->write_reaches[REGION_COPIED] == side_bit(side_other(to)) && to == DST &&
-	       !e->dst_had_some && !e->counters.written[DST] && !from->errors &&
-	       !from->flush_errors;
+	return !e->row->writes_wait_for_copy && !e->dst_had_some && !e->counters.written[DST] &&
+	       !src->errors && !src->flush_errors;
 }
 
 /* The intents of the range's regions are stable; those that are not are asked for. */
 static bool
-intents_ready(struct engine *e, uint64_t sector, uint64_t count, enum side trusted)
+intents_ready(struct engine *e, uint64_t sector, uint64_t count)
 {
-	bool ready = journal_open_to_copies(e->journal) &&
-		     !journal_trusts(e->journal, side_other(trusted));
+	bool ready = journal_open_to_copies(e->journal) && !journal_trusts(e->journal, DST);
 
 	for (uint64_t s = sector; s < sector + count; s = (s / e->chunk + 1) * e->chunk)
-		ready &= journal_intent(e->journal, s, trusted);
+		ready &= journal_intent(e->journal, s, SRC);
 	return ready;
 }
 
 /*
- * To the map and the journal this is a write of the guest's that the kept side alone has
+ * To the map and the journal this is a write of the guest's that the source alone has
  * taken, of what is there already. It needs the same intent: what the copy overwrites is
  * not to be believed after a power failure, nor what the guest writes there without one,
  * though the file may call it valid on both still.
  */
 static void
-forget(struct engine *e, uint64_t sector, uint64_t count, enum side kept)
+forget(struct engine *e, uint64_t sector, uint64_t count)
 {
-	if ((journalled(e) && !intents_ready(e, sector, count, kept)) || engine_copy_begins(e))
+	if ((journalled(e) && !intents_ready(e, sector, count)) || engine_copy_begins(e))
 		return;
-	validity_set(e->map, sector, count, side_bit(kept));
+	validity_set(e->map, sector, count, SRC_BIT);
 	if (journalled(e))
-		journal_change(e->journal, CHANGE_SET, sector, count, side_bit(kept));
-	e->side[kept].alone_seq = ++e->seq;
+		journal_change(e->journal, CHANGE_SET, sector, count, SRC_BIT);
+	e->side[SRC].alone_seq = ++e->seq;
 	copy_unreserve(e);
 }
 
 void
 engine_forget_gaps(struct engine *e, const struct closure *c, uint64_t sector, uint64_t count,
-		   uint64_t most, enum side to)
+		   uint64_t most)
 {
-	enum side kept = side_other(to);
 	uint64_t end = sector + count, from = sector, run, alike;
 	bool any = false;
 
@@ -1764,16 +1765,16 @@ engine_forget_gaps(struct engine *e, const struct closure *c, uint64_t sector, u
 		bool gap = sides == BOTH && run <= most &&
 			   !engine_copy_missed(c, s, run, &alike) && alike == run;
 
-		if (!gap && sides != side_bit(kept)) {
+		if (!gap && sides != SRC_BIT) {
 			if (any)
-				forget(e, from, s - from, kept);
+				forget(e, from, s - from);
 			from = s + run;
 			any = false;
 		}
 		any |= gap;
 	}
 	if (any)
-		forget(e, from, end - from, kept);
+		forget(e, from, end - from);
 }
 
 void

@@ -267,14 +267,14 @@ bool engine_drained(const struct engine *e);
 
 /*
  * Another row, with the writes held and drained; or the very same one. Whether the
- * destination is to be flushed before: see journal_trust(). Or whether all is to be stable
- * and written down (engine_flush_all), once the copies under way have ended: for what they
- * write again, after it was forgotten, the file still calls valid there, and after the
- * switch recovery would trust it.
+ * destination is to be flushed before: see journal_trust(). Or whether the copies under way
+ * must have ended, and all be stable and written down (engine_flush_both): where writes did
+ * not wait for them, they may be writing what the file still calls valid there, and after
+ * the switch recovery would trust that.
  */
 void engine_set_row(struct engine *e, const struct strategy_row *row);
 bool engine_row_wants_flush(const struct engine *e, const struct strategy_row *row);
-bool engine_row_wants_all_flushed(const struct engine *e, const struct strategy_row *row);
+bool engine_row_wants_copies_said(const struct engine *e, const struct strategy_row *row);
 void engine_set_threshold(struct engine *e, uint32_t threshold);
 
 /*
@@ -308,7 +308,7 @@ void engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx,
 		       void *ctx);
 
 /* The same of both sides, and the journal says so when done is called. */
-void engine_flush_all(struct engine *e, void (*done)(void *ctx, int err), void *ctx);
+void engine_flush_both(struct engine *e, void (*done)(void *ctx, int err), void *ctx);
 
 /* The map and the journal are to be the same on stable storage, soon. */
 void engine_sync(struct engine *e);
@@ -335,16 +335,16 @@ void engine_copy_ends(struct engine *e, const struct closure *c, uint64_t sector
 		      uint64_t count, enum copied copied);
 
 /*
- * What the side written has already, in gaps between what it lacks, may be quicker copied
- * again with that than left out. Where the guest's writes leave such to be copied again,
- * and neither they nor a failure of the side read can ever have left anything to the other
- * one alone (engine_forgets), gaps of at most so many sectors in a range that has just been
- * read are made valid on the side read alone; but for those that the guest has written into
+ * What the destination has already, in gaps between what it lacks, may be quicker copied
+ * again with that than left out. Where the guest's writes leave such to be copied again, and
+ * neither they nor a failure of the source can ever have left anything to the destination
+ * alone (engine_forgets), gaps of at most so many sectors in a range that has just been read
+ * are made valid on the source alone; but for those that the guest has written into
  * meanwhile, and all of them while the journal is not ready for it.
  */
-bool engine_forgets(const struct engine *e, enum side to);
+bool engine_forgets(const struct engine *e);
 void engine_forget_gaps(struct engine *e, const struct closure *c, uint64_t sector,
-			uint64_t count, uint64_t most, enum side to);
+			uint64_t count, uint64_t most);
 
 /*
  * To be called every second or so: finds stalled sides, and syncs the journal now

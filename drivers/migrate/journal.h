@@ -21,10 +21,10 @@
  *    the outcome is the same.
  *  - Stability. What P calls {SRC,DST} is the same on both, or lies in a region
  *    with an intent: recovery trusts the side that this names. Before the guest
- *    writes to a sector that P or M calls {SRC,DST}, or the copier forgets that a
- *    side has it, its region's intent must be stable (journal_intent). An intent is dropped
- * once nothing is in flight in the region, both sides have been flushed since, and P says what
- * M does.
+ *    writes to a sector that P or M calls {SRC,DST}, or the copier forgets that the
+ *    destination has it, its region's intent must be stable (journal_intent). An
+ *    intent is dropped once nothing is in flight in the region, both sides have been
+ *    flushed since, and P says what M does.
  *
  * The file is never overwritten: it begins with the map (a checkpoint) and grows
  * by what changes; when it has grown enough, or was spoilt by a failed write, a

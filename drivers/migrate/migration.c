@@ -294,9 +294,9 @@ pump_rolling_back(struct migration *m)
 
 /* No copy begins until the row has changed, and that waits for those under way. */
 static bool
-row_wants_all_flushed(const struct migration *m)
+row_wants_copies_said(const struct migration *m)
 {
-	return m->next_row && engine_row_wants_all_flushed(&m->engine, m->next_row);
+	return m->next_row && engine_row_wants_copies_said(&m->engine, m->next_row);
 }
 
 static void
@@ -304,7 +304,7 @@ pump_copying(struct migration *m)
 {
 	if (m->paused)
 		return;
-	if (!row_wants_all_flushed(m))
+	if (!row_wants_copies_said(m))
 		copier_pump(&m->copier);
 	if (!lacking(m, DST) && !m->copier.active)
 		m->state = MIGRATION_SYNCHRONISED;
@@ -343,16 +343,16 @@ row_flushed(void *ctx, int err)
 static void
 pump_row(struct migration *m)
 {
-	bool all = row_wants_all_flushed(m);
+	bool said = row_wants_copies_said(m);
 
-	if (!m->next_row || !engine_drained(&m->engine) || (all && m->copier.active))
+	if (!m->next_row || !engine_drained(&m->engine) || (said && m->copier.active))
 		return;
-	if (m->row_flushed || !(all || engine_row_wants_flush(&m->engine, m->next_row))) {
+	if (m->row_flushed || !(said || engine_row_wants_flush(&m->engine, m->next_row))) {
 		change_row(m);
 	} else if (!m->row_flushing) {
 		m->row_flushing = true;
-		if (all)
-			engine_flush_all(&m->engine, row_flushed, m);
+		if (said)
+			engine_flush_both(&m->engine, row_flushed, m);
 		else
 			engine_flush_side(&m->engine, DST, row_flushed, m);
 	}

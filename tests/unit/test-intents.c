@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a copy forgets, to write it again with what lies around it (engine_forget_gaps),
- * where there is a journal that may call it valid still. Without one it is in
- * test-engine.c.
+ * Regions that are in doubt: when the engine asks for an intent, and which side it has it
+ * trust. Much of it is what a copy forgets, to write it again with what lies around it
+ * (engine_forget_gaps); without a journal that is in test-engine.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -110,8 +110,7 @@ test_a_switch_waits_until_what_was_forgotten_is_written_down(void **state)
 	rig_end(&r);
 }
 
-/* Where the guest's writes have once reached the destination it may be the only one to trust.
- */
+/* Once the guest's writes have reached the destination it may be the only one to trust. */
 static void
 test_after_a_strategy_that_wrote_the_destination_nothing_is_forgotten(void **state)
 {
@@ -131,6 +130,28 @@ test_after_a_strategy_that_wrote_the_destination_nothing_is_forgotten(void **sta
 	rig_end(&r);
 }
 
+/* lr's writes are read from the destination, in flight too: they must be found there. */
+static void
+test_after_a_switch_regions_in_doubt_trust_the_side_that_is_read(void **state)
+{
+	const struct journal *j;
+	struct rig r;
+
+	rig_start(&r, (struct world_config){ .strategy = STRATEGY_MIRROR, .chunks = "B" });
+	j = r.w->m.engine.journal;
+	settle(r.w);
+	guest_write(r.w, 8, 8, 7);
+	settle(r.w);
+	assert_true(journal_trusts(j, SRC));
+	migration_set_strategy(&r.w->m, STRATEGY_LR);
+	settle(r.w);
+	assert_ptr_equal(r.w->m.engine.row, strategy_row(STRATEGY_LR));
+	assert_int_equal(intents(&r), 1);
+	assert_false(journal_trusts(j, SRC));
+	assert_true(journal_trusts(j, DST));
+	rig_end(&r);
+}
+
 int
 main(void)
 {
@@ -139,6 +160,8 @@ main(void)
 		cmocka_unit_test(test_a_switch_waits_until_what_was_forgotten_is_written_down),
 		cmocka_unit_test(
 			test_after_a_strategy_that_wrote_the_destination_nothing_is_forgotten),
+		cmocka_unit_test(
+			test_after_a_switch_regions_in_doubt_trust_the_side_that_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -809,15 +809,16 @@ read_done(struct side_io *sio, int err)
  * Which side serves the read's first sectors, and how many of them (*run); -1
  * if no valid side is left. Where a mirrored write is in flight the map still
  * tells of the time before it: once the source has taken it, the source serves
- * (claim c); until then, and if the source failed, *wait is that write.
+ * (claim c); until then, and if the source failed, *wait is that write. So it is where
+ * the destination alone is valid still, as after a switch, and nobody has been told: if
+ * we were killed now, what is read here would be gone.
  */
 static int
 read_choose(const struct part *p, uint64_t *run, struct part **wait)
 {
 	struct engine *e = p->engine;
 	uint64_t limit = p->count;
-	bool pending = false;
-	struct part *w;
+	struct part *pending = NULL, *w;
 	int side;
 
 	list_for_each_entry(w, flight_of(e, p->sector), link) {
@@ -831,14 +832,17 @@ read_choose(const struct part *p, uint64_t *run, struct part **wait)
 			*wait = w;
 			return -1;
 		} else if (w->issued == BOTH) {
-			pending = true;
+			pending = w;
 			limit = limit < w->sector + w->count - p->sector
 					? limit
 					: w->sector + w->count - p->sector;
 		}
 	}
 	if (pending) {
-		*run = limit;
+		if (validity_get(e->map, p->sector, limit, run) == DST_BIT && pending->guest) {
+			*wait = pending;
+			return -1;
+		}
 		return SRC;
 	}
 	side = read_side(p, validity_get(e->map, p->sector, limit, run));

@@ -368,6 +368,43 @@ plan_journal(struct plan *p, struct rng *r)
 	}
 }
 
+/* To another strategy and to a last one, under a guest that is busy in a small place. */
+static void
+plan_switch(struct plan *p, struct rng *r)
+{
+	uint32_t span = p->sectors < 32 ? p->sectors : 32;
+	uint64_t at = rng_scale(r, 1000);
+
+	for (unsigned i = 0; i < p->requests; i++) {
+		struct plan_request *q = &p->request[i];
+
+		if (q->op == DISK_FLUSH)
+			continue;
+		q->sector = aligned(p, q->sector % span);
+		q->count =
+			q->count < p->sectors - q->sector ? q->count : p->sectors - q->sector;
+	}
+	p->paused = false;
+	p->commands = (unsigned)rng_range(r, 1, 2);
+	for (unsigned i = 0; i < p->commands; i++) {
+		p->command[i] = (struct plan_command){
+			.command = COMMAND_STRATEGY,
+			.argument = rng_below(r, STRATEGIES),
+			.at_event = at,
+		};
+		at += rng_scale(r, 300);
+	}
+	p->crashes = (unsigned)rng_range(r, 1, 3);
+	for (unsigned i = 0; i < p->crashes; i++) {
+		p->crash[i] = (struct plan_crash){
+			.kind = rng_chance(r, 80) ? CRASH_KILL : CRASH_POWER,
+			.at_event = at,
+			.inside = rng_chance(r, 50),
+		};
+		at += rng_scale(r, 300);
+	}
+}
+
 void
 plan_make(struct plan *p, uint64_t seed)
 {
@@ -418,6 +455,8 @@ plan_make(struct plan *p, uint64_t seed)
 	p->crashes = 0;
 	if (seed >= PLAN_JOURNAL_SEEDS)
 		plan_journal(p, &later);
+	if (seed >= PLAN_SWITCH_SEEDS)
+		plan_switch(p, &last);
 }
 
 unsigned

@@ -28,6 +28,8 @@
 #define PLAN_JOURNAL_SEEDS 1000000000ull
 /* From here on flushes of the disks fail too, with a journal. */
 #define PLAN_FLUSH_SEEDS 2000000000ull
+/* From here on the strategy is switched, and the process killed soon after. */
+#define PLAN_SWITCH_SEEDS 3000000000ull
 
 #define MS	1000000ull
 #define SECOND	1000000000ull

@@ -363,6 +363,29 @@ test_c_a_read_is_served_by_the_source_once_it_has_the_pending_write(void **state
 	world_end(w);
 }
 
+/* Were we killed now, the map would have the destination alone serve it, as it was before. */
+static void
+test_what_nobody_was_told_of_is_not_read_where_only_the_destination_is_valid(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "D");
+	struct request *r;
+
+	guest_write(w, 10, 4, 7);
+	answer(w, SRC, DISK_WRITE, 10, 4, 0);
+	r = guest_read(w, 11, 2);
+	assert_int_equal(outstanding(w, SRC), 0);
+	answer(w, DST, DISK_WRITE, 10, 4, 0);
+	answer(w, SRC, DISK_READ, 11, 2, 0);
+	check_read_is(r, 7);
+	world_end(w);
+
+	w = begin(STRATEGY_AIO, "D");
+	guest_write(w, 10, 4, 7);
+	answer(w, SRC, DISK_WRITE, 10, 4, 0);
+	check_served_by(w, SRC, 11, 2, 7); /* here the guest has its answer */
+	world_end(w);
+}
+
 /* --- the background art -------------------------------------------------- */
 
 static void
@@ -2876,6 +2899,8 @@ main(void)
 			test_c_a_read_that_overlaps_a_pending_write_waits_for_its_source_side),
 		cmocka_unit_test(
 			test_c_a_read_is_served_by_the_source_once_it_has_the_pending_write),
+		cmocka_unit_test(
+			test_what_nobody_was_told_of_is_not_read_where_only_the_destination_is_valid),
 		cmocka_unit_test(test_mirror_answers_when_both_have_answered),
 		cmocka_unit_test(test_mirror_is_not_throttled),
 		cmocka_unit_test(test_dbt_a_write_to_copied_makes_it_to_be_copied_again),

@@ -135,18 +135,31 @@ make_old_writable(struct migrate_live *l)
 	return err;
 }
 
+/* Whoever made it, in this run directory or another, died before it had the name. */
+static int
+name_old(struct migrate_live *l)
+{
+	size_t len = strlen(l->old_path), suffix = strlen(MIGRATE_NEXT_SUFFIX);
+	char name[PATH_MAX];
+
+	if (!l->old || len <= suffix ||
+	    strcmp(l->old_path + len - suffix, MIGRATE_NEXT_SUFFIX))
+		return 0;
+	snprintf(name, sizeof(name), "%.*s", (int)(len - suffix), l->old_path);
+	if (rename(l->old_path, name))
+		return -errno;
+	strcpy(l->old_path, name);
+	return 0;
+}
+
 static int
 make_new(struct migrate_live *l)
 {
-	int fd, err;
+	int fd, err = name_old(l);
 	void *live;
 
-	/* It goes with the journal: whoever made it died before it had the name. */
-	if (l->old && !strcmp(l->old_path, l->next)) {
-		if (rename(l->next, l->path))
-			return -errno;
-		strcpy(l->old_path, l->path);
-	}
+	if (err)
+		return err;
 	/* Another one that a process left behind when it died. */
 	unlink(l->next);
 	fd = open(l->next, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

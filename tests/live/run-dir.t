@@ -26,6 +26,11 @@ live_files() {
 	find run run2 run3 -name 'live-*' | sort
 }
 
+# Until an opening has written the journal anew, it is the opening before that goes with it.
+live_only_in() { # RUN-DIRECTORY
+	[[ $(live_files) =~ ^$1/live-[-0-9a-f]*$ ]]
+}
+
 sums() {
 	sha256sum src dst "$journal"
 }
@@ -44,6 +49,7 @@ missing() { # NAME: what is so where the newest changes are gone
 
 for strategy in slr lr mirror; do
 	begin $strategy
+	wait_for live_only_in run
 	wait_for holds '.journal.unwritten > 0'
 	before=$(ups)
 	killed
@@ -53,7 +59,7 @@ for strategy in slr lr mirror; do
 	reopen
 	ok "$strategy: opened from there the guest goes on" goes_on "$before"
 	wait_for state_is copying synchronised
-	like "$(live_files)" "^run2/live-[-0-9a-f]*$" "$strategy: they are there now, and nowhere else"
+	ok "$strategy: they are there now, and nowhere else" wait_for live_only_in run2
 	before=$(ups)
 	killed
 	export BLKTAP_RUN_DIR=$first
@@ -67,6 +73,27 @@ for strategy in slr lr mirror; do
 	is "$(live_files)" "" "$strategy: nothing is left"
 done
 
+# --- its tapdisk died between two renames: another opening's still have the name -----------
+
+begin slr
+wait_for live_only_in run
+killed
+live=$(live_files)
+mv "$live" "$live.next"
+head -c 4096 /dev/zero >"$live"
+is "$(inspect .live_changes)" found "without their name they are found"
+export BLKTAP_RUN_DIR=$T/run2
+before=$(ups)
+reopen
+ok "opened from another run directory the guest goes on" goes_on "$before"
+ok "both files are gone" wait_for live_only_in run2
+mig set --rate 0
+ok "it synchronises" wait_for all_copied
+ok "and completes" mig complete --wait
+wait_for runs_on "aio:$T/dst"
+ok "the guest missed nothing" survivor_end dst
+export BLKTAP_RUN_DIR=$first
+
 # --- closed in order there is nothing to find -------------------------------------------
 
 begin slr
@@ -79,6 +106,7 @@ refuses "nor of a journal that is in use" "in use by tapdisk $pid" tap migrate a
 
 # --- gone -----------------------------------------------------------------------------------
 
+wait_for live_only_in run
 killed
 kill -KILL "$guest"
 wait "$guest" 2>/dev/null

@@ -142,8 +142,7 @@ name_old(struct migrate_live *l)
 	size_t len = strlen(l->old_path), suffix = strlen(MIGRATE_NEXT_SUFFIX);
 	char name[PATH_MAX];
 
-	if (!l->old || len <= suffix ||
-	    strcmp(l->old_path + len - suffix, MIGRATE_NEXT_SUFFIX))
+	if (!l->old || len <= suffix || strcmp(l->old_path + len - suffix, MIGRATE_NEXT_SUFFIX))
 		return 0;
 	snprintf(name, sizeof(name), "%.*s", (int)(len - suffix), l->old_path);
 	if (rename(l->old_path, name))

@@ -1169,10 +1169,11 @@ flush_failed(struct engine *e, enum side side)
 				lost = true;
 				uncertain |= is_uncertain(w);
 			}
-	if (e->journal)
-		journal_flush_failed(e->journal, side, lost);
+	/* First, for a kill between the two: what is distrusted may be lost by it. */
 	if (uncertain && e->journal)
 		journal_owe(e->journal, true);
+	if (e->journal)
+		journal_flush_failed(e->journal, side, lost);
 }
 
 /*

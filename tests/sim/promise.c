@@ -623,19 +623,26 @@ source_serves(const struct plan *p)
 
 /*
  * A mirrored write was acknowledged, the side that had it has failed a flush since, and
- * the other one has not answered: neither is sure to have it. The guest will be told.
+ * the other one has not answered: neither is sure to have it, and what is there may be of
+ * before it on either. The guest is to be told.
  */
 static void
 excuse_uncertain(enum side side)
 {
 	const struct op *op;
 
-	list_for_each_entry(op, &world.disk[side].inflight, link)
-		if (op->mirrored && !op->twin && !op->twin_failed &&
-		    promise.flush_failed[side_other(side)] > op->twin_answered)
-			for (uint32_t i = 0; i < op->io->count; i++)
-				history_revive(op->io->sector + i,
-					       world.disk[side].tag[op->io->sector + i]);
+	list_for_each_entry(op, &world.disk[side].inflight, link) {
+		if (!op->mirrored || op->twin || op->twin_failed ||
+		    promise.flush_failed[side_other(side)] <= op->twin_answered)
+			continue;
+		for (uint64_t s = op->io->sector; s < op->io->sector + op->io->count; s++) {
+			history_revive(s, world.disk[SRC].tag[s]);
+			history_revive(s, world.disk[DST].tag[s]);
+		}
+		/* Else the other one may have been given up, and the loss told long ago. */
+		if (!plan_stalls(&world.plan))
+			promise.owed = history_now();
+	}
 }
 
 void

@@ -4,6 +4,7 @@
 Unequal disks are modelled ones (disk-model.h). QEMU sees them over NBD, from the same tapdisk."""
 
 import contextlib
+from typing import NamedTuple
 
 import qemu
 import tapdisk
@@ -18,12 +19,20 @@ LOOPS = ["closed", "open"]
 VALUES = {"s": ("seconds", "s"), "keeps": ("guest's requests a second / alone", "x"),
           "p99": ("guest's 99th percentile / alone", "x"), "flash": ("written to flash / size of the disk", "x")}
 
-# Source and destination; bytes; depth of a closed loop, requests a second of an open one; seconds before the
-# move, in which a spindle's guest is to have had some requests.
+
+class Pair(NamedTuple):
+    source: str
+    target: str
+    size: int  # bytes
+    depth: int  # of a closed loop
+    iops: int  # of an open one
+    before: float  # seconds that the guest has before the move: a spindle's is to have had some requests
+
+
 PAIRS = {
-    "same": ("aio", "aio", 512 * MIB, 16, 6000, 0.7),
-    "ssd-hdd": ("model:ssd", "model:hdd", 128 * MIB, 8, 40, 2),
-    "hdd-ssd": ("model:hdd", "model:ssd", 128 * MIB, 8, 40, 2),
+    "same": Pair("aio", "aio", 512 * MIB, depth=16, iops=6000, before=0.7),
+    "ssd-hdd": Pair("model:ssd", "model:hdd", 128 * MIB, depth=8, iops=40, before=2),
+    "hdd-ssd": Pair("model:hdd", "model:ssd", 128 * MIB, depth=8, iops=40, before=2),
 }
 
 
@@ -38,13 +47,13 @@ def goals(goal, pair):
 
 
 @contextlib.contextmanager
-def mover(bed, kinds, images, way):
-    names = [f"{kind}:{image}" for kind, image in zip(kinds, images)]
+def mover(bed, pair, images, way):
+    names = [f"{kind}:{image}" for kind, image in zip((pair.source, pair.target), images)]
     if way in STRATEGIES:
         yield ByTapdisk(bed, *names, way)
         return
     tapdisk.forget(bed, *images)
-    if kinds[0] == "aio":
+    if pair.source == "aio":
         yield ByQemu(bed, *map(qemu.file_node, images), way)
         return
     with tapdisk.Disk(bed, names[0]) as source, tapdisk.Disk(bed, names[1]) as target:
@@ -57,21 +66,21 @@ def written(image):
         return int(lines.readlines()[-1].split()[1])
 
 
-def measure(bed, pair):
-    source, target, size, depth, iops, before = PAIRS[pair]
-    directory = bed.disk if source == "aio" else bed.memory
-    images = [bed.image(directory / f"disk{n}", size) for n in (0, 1)]
+def measure(bed, name):
+    pair = PAIRS[name]
+    directory = bed.disk if pair.source == "aio" else bed.memory
+    images = [bed.image(directory / f"disk{n}", pair.size) for n in (0, 1)]
     while True:
         values = {}
         for load, reads in READS_PERCENT.items():
-            for loop, guest in zip(LOOPS, (Load(reads, depth=depth), Load(reads, iops=iops))):
+            for loop, guest in zip(LOOPS, (Load(reads, depth=pair.depth), Load(reads, iops=pair.iops))):
                 for way in WAYS:
-                    with mover(bed, (source, target), images, way) as by:
-                        outcome = move(bed, by, guest, size, before=before, after=0.2, limit=30)
+                    with mover(bed, pair, images, way) as by:
+                        outcome = move(bed, by, guest, pair.size, before=pair.before, after=0.2, limit=30)
                     cell = {"s": outcome.seconds, "keeps": outcome.keeps, "p99": outcome.p99_ratio}
-                    if pair != "same":
-                        cell["flash"] = written(images[0 if source == "model:ssd" else 1]) / size
+                    if name != "same":
+                        cell["flash"] = written(images[0 if pair.source == "model:ssd" else 1]) / pair.size
                     values.update({key(load, loop, way, v): n for v, n in cell.items()})
                     if load == "mixed" and loop == "closed":
-                        bed.trace(f"matrix-{pair}", way, outcome)
+                        bed.trace(f"matrix-{name}", way, outcome)
         yield values

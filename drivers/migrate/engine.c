@@ -438,10 +438,12 @@ write_settle(struct part *p)
 		return;
 	}
 	/* Else it could change again in a crash, after the guest was told. */
-	if (journalled(e) && p->guest && (!p->ok || e->writes_are_durable))
+	if (journalled(e) && p->guest && (!p->ok || e->writes_are_durable)) {
 		list_add_tail(&p->sync, &e->to_sync);
-	else
+		wake(e, &p->waiters);
+	} else {
 		write_answer(p);
+	}
 }
 
 /*
@@ -500,12 +502,14 @@ write_done(struct side_io *sio, int err)
 
 	p->answered |= bit;
 	if (p->lost & bit) {
+		p->lost &= (side_mask)~bit;
+		p->engine->side[sio->side].owed--;
+	}
+	if (p->settled) {
 		/* What has come so late was not there for the flushes before it. */
 		if (!p->engine->over && some_is_on(p, bit))
 			p->engine->side[sio->side].alone_seq = ++p->engine->seq;
-		p->lost &= (side_mask)~bit;
-		p->engine->side[sio->side].owed--;
-		if (!p->lost && p->settled && !p->sync.next)
+		if (!p->lost && !p->sync.next)
 			write_end(p);
 		return;
 	}
@@ -535,6 +539,18 @@ write_in_the_way(const struct part *p, side_mask sides)
 				return w;
 	}
 	return NULL;
+}
+
+/* Who waits for what a side owes a write may not need that side any more. */
+static void
+wake_behind_owed(struct engine *e)
+{
+	struct part *w;
+
+	for (int i = 0; i < FLIGHT_BUCKETS; i++)
+		list_for_each_entry(w, &e->flight[i], link)
+			if (w->settled && w->lost)
+				wake(e, &w->waiters);
 }
 
 static enum region
@@ -754,10 +770,21 @@ write_at(const struct engine *e, uint64_t sector, uint64_t *run)
 }
 
 /*
+ * Of a mirrored write that nobody has been told of a kill leaves what is here: without a
+ * change of the map, for an intent of a row that mirrors trusts the source.
+ */
+static side_mask
+kept_in_kill(side_mask sides)
+{
+	return sides & SRC_BIT ? SRC_BIT : sides;
+}
+
+/*
  * Whether what a side has answered may be told. While the read was in flight a
  * write may have reached this side, and be in flight still, while the next read
  * goes to the other side, and would return something older: because that alone
- * has become valid meanwhile, or because a switch has made it the preferred one.
+ * has become valid meanwhile, or because a switch has made it the preferred one, or
+ * after a kill.
  */
 static bool
 read_stands(const struct part *p, enum side side)
@@ -770,9 +797,13 @@ read_stands(const struct part *p, enum side side)
 		side_mask sides = validity_get(e->map, s, end - s, &run);
 		const struct part *w = write_at(e, s, &run);
 
-		if (read_side(p, sides) != (int)side &&
-		    !((w ? stable_on(w) : sides) & side_bit(side)))
+		if (w && w->issued == BOTH && w->guest) {
+			if (!(kept_in_kill(sides) & side_bit(side)))
+				return false;
+		} else if (read_side(p, sides) != (int)side &&
+			   !((w ? stable_on(w) : sides) & side_bit(side))) {
 			return false;
+		}
 	}
 	return true;
 }
@@ -1018,13 +1049,15 @@ is_uncertain(const struct part *w)
 	return !w->settled && !w->guest && w->ok && !stable_on(w);
 }
 
-/* The guest's flush is answered: it knows all that there is to know. */
+/*
+ * The guest's flush is answered: it knows all that there is to know. Killed in between
+ * we would tell it twice.
+ */
 static void
 guest_is_told(struct engine *e)
 {
 	struct part *w;
 
-	e->flush_err = 0;
 	if (!journalled(e))
 		return;
 	list_for_each_entry(w, &e->early, early)
@@ -1052,8 +1085,9 @@ flush_end(struct flush *f)
 		pool_put(&e->flush_pool, f);
 	if (g) {
 		err = err ? err : e->flush_err;
-		guest_is_told(e);
+		e->flush_err = 0;
 		guest_answer(e, g, err);
+		guest_is_told(e);
 	} else if (done) {
 		done(ctx, err);
 	}
@@ -1585,6 +1619,7 @@ engine_set_row(struct engine *e, const struct strategy_row *row)
 			wake(e, &e->held[h]);
 	list_for_each_entry(c, &e->closures, link)
 		wake(e, &c->waiting);
+	wake_behind_owed(e);
 	engine_run(e);
 }
 
@@ -1620,7 +1655,7 @@ engine_retry_space(struct engine *e)
 	engine_run(e);
 }
 
-/* ... to the guest. */
+/* The journal has more room than it must leave to the guest. */
 static bool
 journal_leaves_room(const struct engine *e)
 {
@@ -1789,16 +1824,21 @@ engine_sync(struct engine *e)
 	engine_run(e);
 }
 
-/* Gives up a stalled side of the mirrored writes that wait for it. */
+/*
+ * Gives up a stalled side of the mirrored writes that wait for it, and for which the other
+ * one is there or has answered.
+ */
 static void
 lose_side(struct engine *e, enum side side)
 {
 	struct part *w, *next;
 	side_mask bit = side_bit(side);
+	side_mask there = BOTH & (side_mask)~stalled_sides(e);
 
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry_safe(w, next, &e->flight[i], link) {
-			if (w->settled || w->issued != BOTH || ((w->answered | w->lost) & bit))
+			if (w->settled || w->issued != BOTH ||
+			    ((w->answered | w->lost) & bit) || !(there | w->answered))
 				continue;
 			w->lost |= bit;
 			e->side[side].owed++;
@@ -1825,32 +1865,45 @@ skip_absence(struct engine *e, uint64_t now_ns)
 	}
 }
 
-/* Finds sides that have stalled. */
+/* The side has nothing for a while: what waited for it may do without. */
+static void
+side_stalls(struct engine *e, enum side side)
+{
+	struct closure *c;
+
+	e->side[side].stalled = true;
+	list_for_each_entry(c, &e->closures, link) {
+		c->lost |= side_bit(side);
+		wake(e, &c->waiting);
+	}
+	/* A mirrored write that is throttled can go to the other side now. */
+	wake(e, &e->held[HELD_THROTTLE]);
+	wake_behind_owed(e);
+}
+
+/*
+ * Finds sides that have stalled, and who can do without them: at every tick, for where
+ * both had, one of them may be back.
+ */
 static void
 check_stalls(struct engine *e)
 {
 	uint64_t now_ns = e->now_ns(e->ctx);
-	struct closure *c;
 
 	skip_absence(e, now_ns);
 	for (enum side s = SRC; s < SIDES; s++) {
 		struct side_state *state = &e->side[s];
 
-		if (state->stalled || !state->inflight || now_ns - state->heard_ns < STALL_NS)
-			continue;
-		state->stalled = true;
-		e->running = true;
-		if (!e->side[side_other(s)].stalled)
-			lose_side(e, s);
-		flushes_give_up(e, s);
-		e->running = false;
-		list_for_each_entry(c, &e->closures, link) {
-			c->lost |= side_bit(s);
-			wake(e, &c->waiting);
-		}
-		/* A mirrored write that is throttled can go to the other side now. */
-		wake(e, &e->held[HELD_THROTTLE]);
+		if (!state->stalled && state->inflight && now_ns - state->heard_ns >= STALL_NS)
+			side_stalls(e, s);
 	}
+	e->running = true;
+	for (enum side s = SRC; s < SIDES; s++)
+		if (e->side[s].stalled) {
+			lose_side(e, s);
+			flushes_give_up(e, s);
+		}
+	e->running = false;
 }
 
 /* Something has been written since the last sync, or is in doubt. */

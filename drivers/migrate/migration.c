@@ -292,7 +292,7 @@ pump_rolling_back(struct migration *m)
 
 /* --- the pump ------------------------------------------------------------- */
 
-/* No copy begins until the row has changed, and that waits for those under way. */
+/* Then no copy begins until the row has changed, and that waits for those under way. */
 static bool
 row_wants_copies_said(const struct migration *m)
 {
@@ -326,6 +326,7 @@ change_row(struct migration *m)
 
 	m->next_row = NULL;
 	m->row_flushed = false;
+	m->row_flush_ignored = m->row_flushing;
 	engine_set_row(&m->engine, row);
 	engine_hold_writes(&m->engine, false);
 }
@@ -337,7 +338,8 @@ row_flushed(void *ctx, int err)
 	struct migration *m = ctx;
 
 	m->row_flushing = false;
-	m->row_flushed = true;
+	m->row_flushed = !m->row_flush_ignored;
+	m->row_flush_ignored = false;
 }
 
 static void

@@ -78,8 +78,9 @@ struct migration {
 	enum migration_state state;
 	enum strategy strategy;
 	const struct strategy_row *next_row; /* once the guest's writes have drained */
-	bool row_flushing;		     /* ... and the destination is flushed */
+	bool row_flushing;		     /* ... and what that row needs is flushed */
 	bool row_flushed;		     /* ... or could not be */
+	bool row_flush_ignored;		     /* the flush under way was for an earlier switch */
 	bool auto_complete;
 	bool completing; /* asked for, or automatic */
 	bool paused;

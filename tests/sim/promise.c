@@ -636,12 +636,13 @@ excuse_uncertain(enum side side)
 		    promise.flush_failed[side_other(side)] <= op->twin_answered)
 			continue;
 		for (uint64_t s = op->io->sector; s < op->io->sector + op->io->count; s++) {
+			/* Else the other one may have been given up, and the loss told long
+			 * ago. */
+			if (!history_writing(s) && !plan_stalls(&world.plan))
+				promise.owed = history_now();
 			history_revive(s, world.disk[SRC].tag[s]);
 			history_revive(s, world.disk[DST].tag[s]);
 		}
-		/* Else the other one may have been given up, and the loss told long ago. */
-		if (!plan_stalls(&world.plan))
-			promise.owed = history_now();
 	}
 }
 

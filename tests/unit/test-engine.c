@@ -1752,6 +1752,85 @@ test_cancel_ends_while_the_destination_is_stalled(void **state)
 	world_end(w);
 }
 
+/* Whichever is back first: nobody goes on waiting for the other one. */
+static void
+test_of_two_silent_sides_the_one_that_is_back_has_the_writes(void **state)
+{
+	const enum strategy strategies[] = { STRATEGY_AIO, STRATEGY_MIRROR };
+
+	for (unsigned n = 0; n < SIDES * LENGTH(strategies); n++) {
+		enum side back = (enum side)(n % SIDES);
+		struct world *w = begin(strategies[n / SIDES], "B");
+		struct request *half, *none, *flush, *read;
+
+		guest_flush(w);
+		settle(w);
+		half = guest_write(w, 8, 8, 7);
+		none = guest_write(w, 32, 8, 8);
+		answer(w, back, DISK_WRITE, 8, 8, 0);
+		pass_time(w, 10 * SECOND);
+		assert_true(half->done);
+		assert_false(none->done);
+		check_valid(w, 8, 8, side_bit(back));
+		flush = guest_flush(w);
+		answer(w, back, DISK_WRITE, 32, 8, 0);
+		pass_time(w, SECOND);
+		assert_true(none->done);
+		assert_int_equal(none->err, 0);
+		check_valid(w, 32, 8, side_bit(back));
+		answer(w, back, DISK_FLUSH, 0, 0, 0);
+		assert_true(flush->done);
+		assert_int_equal(flush->err, 0);
+		read = guest_read(w, 32, 8);
+		answer(w, back, DISK_READ, 32, 8, 0);
+		check_read_is(read, 8);
+		world_end(w);
+	}
+}
+
+static void
+test_a_write_behind_what_a_side_owes_does_without_it_when_it_is_silent_again(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	guest_write(w, 32, 8, 7);
+	answer(w, DST, DISK_WRITE, 8, 8, 0);
+	answer(w, DST, DISK_WRITE, 32, 8, 0);
+	pass_time(w, 10 * SECOND);
+	answer(w, SRC, DISK_WRITE, 32, 8, 0);
+	r = guest_write(w, 12, 8, 8);
+	assert_int_equal(outstanding(w, DST), 0);
+	pass_time(w, 10 * SECOND);
+	answer(w, DST, DISK_WRITE, 12, 8, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
+static void
+test_a_write_behind_what_a_side_owes_does_without_it_after_a_switch(void **state)
+{
+	struct world *w = begin(STRATEGY_AIO, "BB");
+	struct request *r;
+
+	guest_write(w, 8, 8, 7);
+	guest_write(w, C(1), 8, 7);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	answer(w, SRC, DISK_WRITE, C(1), 8, 0);
+	pass_time(w, 10 * SECOND);
+	migration_set_strategy(&w->m, STRATEGY_LR);
+	answer(w, DST, DISK_WRITE, C(1), 8, 0);
+	r = guest_write(w, 12, 8, 8);
+	assert_int_equal(outstanding(w, DST), 1);
+	migration_set_strategy(&w->m, STRATEGY_AIO);
+	answer(w, SRC, DISK_WRITE, 12, 8, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	world_end(w);
+}
+
 /* --- flush --------------------------------------------------------------- */
 
 static void
@@ -2991,6 +3070,11 @@ main(void)
 			test_sectors_of_a_lost_write_get_no_new_write_there_until_it_has_its_answer),
 		cmocka_unit_test(test_a_copy_under_way_is_lost_when_the_destination_stalls),
 		cmocka_unit_test(test_cancel_ends_while_the_destination_is_stalled),
+		cmocka_unit_test(test_of_two_silent_sides_the_one_that_is_back_has_the_writes),
+		cmocka_unit_test(
+			test_a_write_behind_what_a_side_owes_does_without_it_when_it_is_silent_again),
+		cmocka_unit_test(
+			test_a_write_behind_what_a_side_owes_does_without_it_after_a_switch),
 		cmocka_unit_test(
 			test_a_flush_reaches_every_side_that_alone_holds_an_acknowledged_write),
 		cmocka_unit_test(test_a_flush_goes_only_where_something_is_not_yet_stable),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Regions that are in doubt: when the engine asks for an intent, and which side it has it
- * trust. Much of it is what a copy forgets, to write it again with what lies around it
- * (engine_forget_gaps); without a journal that is in test-engine.c.
+ * Regions that are in doubt: when the engine asks for an intent, which side it has it
+ * trust, and what is read there meanwhile. Much of it is what a copy forgets, to write it again
+ * with what lies around it (engine_forget_gaps); without a journal that is in test-engine.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -152,6 +152,89 @@ test_after_a_switch_regions_in_doubt_trust_the_side_that_is_read(void **state)
 	rig_end(&r);
 }
 
+/* What was flushed for a switch that has been taken back is older than the next one. */
+static void
+test_a_flush_is_of_one_switch_only(void **state)
+{
+	const struct strategy_row *lr = strategy_row(STRATEGY_LR);
+	struct rig r;
+
+	rig_start(&r, (struct world_config){ .strategy = STRATEGY_MIRROR, .chunks = "B" });
+	settle(r.w);
+	guest_write(r.w, 8, 8, 7);
+	settle(r.w);
+	migration_set_strategy(&r.w->m, STRATEGY_LR);
+	the_io(r.w, DST, DISK_FLUSH, 0, 0);
+	migration_set_strategy(&r.w->m, STRATEGY_MIRROR);
+	assert_null(r.w->m.next_row);
+	guest_write(r.w, 16, 8, 8);
+	answer(r.w, SRC, DISK_WRITE, 16, 8, 0);
+	answer(r.w, DST, DISK_WRITE, 16, 8, 0);
+
+	/* The first one is under way still, then a second one. */
+	migration_set_strategy(&r.w->m, STRATEGY_LR);
+	answer(r.w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_ptr_not_equal(r.w->m.engine.row, lr);
+	answer(r.w, DST, DISK_FLUSH, 0, 0, 0);
+	assert_ptr_equal(r.w->m.engine.row, lr);
+	rig_end(&r);
+}
+
+/*
+ * A read that was with the destination when the strategy changed meets a write there
+ * that the source has not taken yet: killed now, it is the source that would be read.
+ */
+static void
+test_what_only_the_untrusted_side_has_of_a_write_is_not_read(void **state)
+{
+	struct request *read, *write;
+	struct rig r;
+
+	rig_start(&r, (struct world_config){ .strategy = STRATEGY_LR, .chunks = "B" });
+	settle(r.w);
+	read = guest_read(r.w, 0, 8);
+	the_io(r.w, DST, DISK_READ, 0, 8);
+	migration_set_strategy(&r.w->m, STRATEGY_MIRROR);
+	assert_ptr_equal(r.w->m.engine.row, strategy_row(STRATEGY_MIRROR));
+	write = guest_write(r.w, 0, 8, 7);
+	answer(r.w, DST, DISK_WRITE, 0, 8, 0);
+	answer(r.w, DST, DISK_READ, 0, 8, 0);
+	assert_false(read->done);
+	answer(r.w, SRC, DISK_WRITE, 0, 8, 0);
+	assert_true(write->done);
+	settle(r.w);
+	check_read_is(read, 7);
+	rig_end(&r);
+}
+
+/* Of a write that has failed on all sides the error waits, and nobody else does. */
+static void
+test_reads_do_not_wait_for_the_journal(void **state)
+{
+	struct request *read, *write;
+	struct rig r;
+
+	rig_start(&r, (struct world_config){ .strategy = STRATEGY_MIRROR, .chunks = "B" });
+	settle(r.w);
+	guest_write(r.w, 8, 8, 7);
+	settle(r.w); /* it has its intent */
+	write = guest_write(r.w, 8, 8, 8);
+	read = guest_read(r.w, 8, 8);
+	assert_int_equal(outstanding_all(r.w), 2);
+	r.memory.hold = true;
+	answer(r.w, SRC, DISK_WRITE, 8, 8, -EIO);
+	answer(r.w, DST, DISK_WRITE, 8, 8, -EIO);
+	settle(r.w);
+	assert_true(read->done);
+	assert_false(write->done);
+	r.memory.hold = false;
+	memory_do(&r.memory, r.memory.held);
+	settle(r.w);
+	assert_true(write->done);
+	assert_int_equal(write->err, -EIO);
+	rig_end(&r);
+}
+
 int
 main(void)
 {
@@ -162,6 +245,9 @@ main(void)
 			test_after_a_strategy_that_wrote_the_destination_nothing_is_forgotten),
 		cmocka_unit_test(
 			test_after_a_switch_regions_in_doubt_trust_the_side_that_is_read),
+		cmocka_unit_test(test_a_flush_is_of_one_switch_only),
+		cmocka_unit_test(test_what_only_the_untrusted_side_has_of_a_write_is_not_read),
+		cmocka_unit_test(test_reads_do_not_wait_for_the_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

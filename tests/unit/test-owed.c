@@ -13,6 +13,8 @@
 
 #include "rig.h"
 
+static const struct journal_live *live;
+
 struct half_lost {
 	struct rig rig;
 	struct request *write, *flush;
@@ -75,6 +77,13 @@ test_the_guest_is_owed_an_error_until_the_other_side_has_answered(void **state)
 	rig_end(&h.rig);
 }
 
+/* For a kill before that: the error is told twice rather than never. */
+static void
+check_owed_until_answered(struct request *r)
+{
+	assert_true(live->owed);
+}
+
 static void
 test_the_next_flush_tells_what_the_other_side_has_not_taken_either(void **state)
 {
@@ -87,8 +96,11 @@ test_the_next_flush_tells_what_the_other_side_has_not_taken_either(void **state)
 	told(&h);
 	answer(w, SRC, DISK_WRITE, 0, 8, -EIO);
 	assert_true(owed(&h));
+	live = h.rig.live;
+	w->answered = check_owed_until_answered;
 	flush = guest_flush(w);
 	settle(w);
+	w->answered = NULL;
 	assert_true(flush->done);
 	assert_int_equal(flush->err, -EIO);
 	assert_false(owed(&h));

@@ -1602,7 +1602,7 @@ engine_row_wants_flush(const struct engine *e, const struct strategy_row *row)
 bool
 engine_row_wants_copies_said(const struct engine *e, const struct strategy_row *row)
 {
-	return journalled(e) && journal_open_to_copies(e->journal) && !stalled_sides(e) &&
+	return journalled(e) && journal_is_good(e->journal) && !stalled_sides(e) &&
 	       !e->row->writes_wait_for_copy && row->recovery_trusts == DST;
 }
 

@@ -467,6 +467,12 @@ journal_open_to_copies(const struct journal *j)
 	       room(j) > j->reserved + j->live->entries / 4;
 }
 
+bool
+journal_is_good(const struct journal *j)
+{
+	return !j->starting && !j->failed && !j->full;
+}
+
 static void
 intent_ask(struct journal *j, struct intent *intent, enum side trusted)
 {
@@ -475,6 +481,25 @@ intent_ask(struct journal *j, struct intent *intent, enum side trusted)
 	j->asked++;
 	j->trusted[trusted]++;
 	kick(j);
+}
+
+/* The source holds stably what the guest's flushes have returned for, in any case. */
+static bool
+may_trust(const struct journal *j, const struct intent *intent, enum side side)
+{
+	uint64_t wrote = intent->inflight ? j->marks->wrote[DST] : intent->wrote;
+
+	return side == SRC || intent->side == side || wrote <= j->marks->stable[DST];
+}
+
+static void
+intent_turn(struct journal *j, struct intent *intent, enum side trusted)
+{
+	if (intent->side == trusted || !may_trust(j, intent, trusted))
+		return;
+	j->asked -= !intent->stable;
+	j->trusted[intent->side]--;
+	intent_ask(j, intent, trusted);
 }
 
 bool
@@ -493,6 +518,8 @@ journal_intent(struct journal *j, uint64_t sector, enum side trusted)
 		j->intent_at[region] = intent;
 		list_add_tail(&intent->link, &j->intents);
 		intent_ask(j, intent, trusted);
+	} else if (!intent->inflight) {
+		intent_turn(j, intent, trusted); /* it could not be at the switch */
 	}
 	intent->used = true;
 	return intent->stable;
@@ -515,15 +542,6 @@ journal_write_ends(struct intent *intent)
 	intent->wrote = intent->journal->marks->wrote[DST];
 }
 
-/* The source holds stably what the guest's flushes have returned for, in any case. */
-static bool
-may_trust(const struct journal *j, const struct intent *intent, enum side side)
-{
-	uint64_t wrote = intent->inflight ? j->marks->wrote[DST] : intent->wrote;
-
-	return side == SRC || intent->side == side || wrote <= j->marks->stable[DST];
-}
-
 bool
 journal_may_trust(const struct journal *j, enum side side)
 {
@@ -540,13 +558,8 @@ journal_trust(struct journal *j, enum side side)
 {
 	struct intent *intent;
 
-	list_for_each_entry(intent, &j->intents, link) {
-		if (intent->side == side || !may_trust(j, intent, side))
-			continue;
-		j->asked -= !intent->stable;
-		j->trusted[intent->side]--;
-		intent_ask(j, intent, side);
-	}
+	list_for_each_entry(intent, &j->intents, link)
+		intent_turn(j, intent, side);
 }
 
 bool

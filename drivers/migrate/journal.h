@@ -171,6 +171,7 @@ struct intent;
  */
 bool journal_open_to_writes(const struct journal *j);
 bool journal_open_to_copies(const struct journal *j); /* the copier leaves it the last room */
+bool journal_is_good(const struct journal *j);	      /* nothing keeps syncs from ending */
 bool journal_intent(struct journal *j, uint64_t sector, enum side trusted);
 
 /* A write in such a region begins, and has ended on both sides. */
@@ -180,7 +181,8 @@ void journal_write_ends(struct intent *intent);
 /*
  * The strategy changes, and no write is with a disk: intents are to trust the side that the
  * next one's writes are read from, or who has read one might find it gone after a kill. Those
- * remain as they are in whose regions that side lacks a flush; whether there are none such.
+ * remain as they are in whose regions that side lacks a flush, until they are asked for and
+ * it has had one; whether there are none such.
  */
 void journal_trust(struct journal *j, enum side side);
 bool journal_may_trust(const struct journal *j, enum side side);

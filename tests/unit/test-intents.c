@@ -87,27 +87,37 @@ static void
 test_a_switch_waits_until_what_was_forgotten_is_written_down(void **state)
 {
 	const struct strategy_row *lr = strategy_row(STRATEGY_LR);
-	struct rig r;
 
-	begin(&r);
-	write_around_gap(&r);
-	migration_resume(&r.w->m);
-	answer(r.w, SRC, DISK_READ, 8, 24, 0);
-	check_valid(r.w, 16, 8, SRC_BIT);
+	for (int busy = 0; busy < 2; busy++) {
+		struct journal *j;
+		struct rig r;
 
-	migration_set_strategy(&r.w->m, STRATEGY_LR);
-	assert_ptr_not_equal(r.w->m.engine.row, lr);
-	answer(r.w, DST, DISK_WRITE, 8, 24, -EIO);
-	assert_ptr_not_equal(r.w->m.engine.row, lr);
-	r.memory.hold = true;
-	answer(r.w, SRC, DISK_FLUSH, 0, 0, 0);
-	answer(r.w, DST, DISK_FLUSH, 0, 0, 0);
-	assert_ptr_not_equal(r.w->m.engine.row, lr);
-	r.memory.hold = false;
-	memory_do(&r.memory, r.memory.held);
-	assert_ptr_equal(r.w->m.engine.row, lr);
-	check_valid(r.w, 16, 8, SRC_BIT);
-	rig_end(&r);
+		begin(&r);
+		j = r.w->m.engine.journal;
+		write_around_gap(&r);
+		migration_resume(&r.w->m);
+		answer(r.w, SRC, DISK_READ, 8, 24, 0);
+		check_valid(r.w, 16, 8, SRC_BIT);
+		/* No copy would begin, but one has. */
+		if (busy)
+			assert_true(journal_reserve(j, ENTRIES * 3 / 4));
+
+		migration_set_strategy(&r.w->m, STRATEGY_LR);
+		assert_ptr_not_equal(r.w->m.engine.row, lr);
+		answer(r.w, DST, DISK_WRITE, 8, 24, -EIO);
+		assert_ptr_not_equal(r.w->m.engine.row, lr);
+		r.memory.hold = true;
+		answer(r.w, SRC, DISK_FLUSH, 0, 0, 0);
+		answer(r.w, DST, DISK_FLUSH, 0, 0, 0);
+		assert_ptr_not_equal(r.w->m.engine.row, lr);
+		r.memory.hold = false;
+		memory_do(&r.memory, r.memory.held);
+		assert_ptr_equal(r.w->m.engine.row, lr);
+		check_valid(r.w, 16, 8, SRC_BIT);
+		if (busy)
+			journal_unreserve(j, ENTRIES * 3 / 4);
+		rig_end(&r);
+	}
 }
 
 /* Once the guest's writes have reached the destination it may be the only one to trust. */
@@ -147,6 +157,41 @@ test_after_a_switch_regions_in_doubt_trust_the_side_that_is_read(void **state)
 	settle(r.w);
 	assert_ptr_equal(r.w->m.engine.row, strategy_row(STRATEGY_LR));
 	assert_int_equal(intents(&r), 1);
+	assert_false(journal_trusts(j, SRC));
+	assert_true(journal_trusts(j, DST));
+	rig_end(&r);
+}
+
+/* It could not be flushed at the switch: the region's next write asks again. */
+static void
+test_an_intent_that_a_switch_left_as_it_was_is_turned_by_the_next_write(void **state)
+{
+	const struct journal *j;
+	struct rig r;
+
+	rig_start(&r, (struct world_config){ .strategy = STRATEGY_MIRROR, .chunks = "B" });
+	j = r.w->m.engine.journal;
+	settle(r.w);
+	guest_write(r.w, 8, 8, 7);
+	settle(r.w);
+	guest_write(r.w, 16, 8, 8);
+	answer(r.w, SRC, DISK_WRITE, 16, 8, 0);
+	for (int i = 0; i < 10; i++) {
+		pass_time(r.w, SECOND);
+		while (find_io(r.w, SRC, DISK_FLUSH, 0, 0))
+			answer(r.w, SRC, DISK_FLUSH, 0, 0, 0);
+	}
+	assert_true(r.w->m.engine.side[DST].stalled);
+	migration_set_strategy(&r.w->m, STRATEGY_LR);
+	assert_ptr_equal(r.w->m.engine.row, strategy_row(STRATEGY_LR));
+	guest_write(r.w, 24, 8, 9);
+	settle(r.w);
+	guest_flush(r.w);
+	settle(r.w);
+	assert_true(journal_trusts(j, SRC));
+
+	guest_write(r.w, 8, 8, 9);
+	settle(r.w);
 	assert_false(journal_trusts(j, SRC));
 	assert_true(journal_trusts(j, DST));
 	rig_end(&r);
@@ -245,6 +290,8 @@ main(void)
 			test_after_a_strategy_that_wrote_the_destination_nothing_is_forgotten),
 		cmocka_unit_test(
 			test_after_a_switch_regions_in_doubt_trust_the_side_that_is_read),
+		cmocka_unit_test(
+			test_an_intent_that_a_switch_left_as_it_was_is_turned_by_the_next_write),
 		cmocka_unit_test(test_a_flush_is_of_one_switch_only),
 		cmocka_unit_test(test_what_only_the_untrusted_side_has_of_a_write_is_not_read),
 		cmocka_unit_test(test_reads_do_not_wait_for_the_journal),

@@ -100,12 +100,13 @@ store_publish(struct migrate_store *s)
 	s->fd[STORE_CURRENT] = s->fd[STORE_NEXT];
 	s->fd[STORE_NEXT] = -1;
 
-	if (fsync(s->dir))
-		err = -errno;
-	if (!err && s->published)
+	/* Whether the renaming is stable or not: who opens it now finds this file. */
+	if (s->published)
 		err = s->published(s->ctx);
 	if (!err)
 		s->published = NULL;
+	if (fsync(s->dir) && !err)
+		err = -errno;
 	/* To the journal, no space would mean that the old file is the current one. */
 	return err == -ENOSPC || err == -EDQUOT ? -EIO : err;
 }

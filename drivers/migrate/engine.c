@@ -511,6 +511,8 @@ write_done(struct side_io *sio, int err)
 			p->engine->side[sio->side].alone_seq = ++p->engine->seq;
 		if (!p->lost && !p->sync.next)
 			write_end(p);
+		else
+			wake(p->engine, &p->waiters);
 		return;
 	}
 	if (!err)
@@ -1826,7 +1828,7 @@ engine_sync(struct engine *e)
 
 /*
  * Gives up a stalled side of the mirrored writes that wait for it, and for which the other
- * one is there or has answered.
+ * one is there, perhaps again, or has answered.
  */
 static void
 lose_side(struct engine *e, enum side side)
@@ -1840,6 +1842,10 @@ lose_side(struct engine *e, enum side side)
 			if (w->settled || w->issued != BOTH ||
 			    ((w->answered | w->lost) & bit) || !(there | w->answered))
 				continue;
+			if (w->lost & there) {
+				w->lost = NO_SIDE;
+				e->side[side_other(side)].owed--;
+			}
 			w->lost |= bit;
 			e->side[side].owed++;
 			if (!w->err)

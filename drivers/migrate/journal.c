@@ -483,13 +483,17 @@ intent_ask(struct journal *j, struct intent *intent, enum side trusted)
 	kick(j);
 }
 
-/* The source holds stably what the guest's flushes have returned for, in any case. */
+/*
+ * The source holds stably what the guest's flushes have returned for, in any case. The
+ * destination may have lost it by a flush that the file does not tell of yet.
+ */
 static bool
 may_trust(const struct journal *j, const struct intent *intent, enum side side)
 {
 	uint64_t wrote = intent->inflight ? j->marks->wrote[DST] : intent->wrote;
 
-	return side == SRC || intent->side == side || wrote <= j->marks->stable[DST];
+	return side == SRC || intent->side == side ||
+	       (wrote <= j->marks->stable[DST] && !j->untold);
 }
 
 static void

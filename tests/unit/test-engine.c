@@ -1788,6 +1788,31 @@ test_of_two_silent_sides_the_one_that_is_back_has_the_writes(void **state)
 	}
 }
 
+/* The source is given up first, and is back while the destination is silent too. */
+static void
+test_a_side_that_is_back_has_the_writes_that_it_was_given_up_for(void **state)
+{
+	struct world *w = begin(STRATEGY_MIRROR, "B");
+	struct request *r = guest_write(w, 8, 8, 7), *other = guest_write(w, 32, 8, 7);
+
+	pass_time(w, 5 * SECOND);
+	answer(w, DST, DISK_WRITE, 32, 8, 0);
+	pass_time(w, 5 * SECOND);
+	assert_true(other->done);
+	assert_false(r->done);
+	pass_time(w, 5 * SECOND);
+	assert_true(w->m.engine.side[DST].stalled);
+	assert_false(r->done);
+	answer(w, SRC, DISK_WRITE, 32, 8, 0);
+	pass_time(w, SECOND);
+	assert_false(r->done);
+	answer(w, SRC, DISK_WRITE, 8, 8, 0);
+	assert_true(r->done);
+	assert_int_equal(r->err, 0);
+	check_valid(w, 8, 8, SRC_BIT);
+	world_end(w);
+}
+
 static void
 test_a_write_behind_what_a_side_owes_does_without_it_when_it_is_silent_again(void **state)
 {
@@ -3071,6 +3096,8 @@ main(void)
 		cmocka_unit_test(test_a_copy_under_way_is_lost_when_the_destination_stalls),
 		cmocka_unit_test(test_cancel_ends_while_the_destination_is_stalled),
 		cmocka_unit_test(test_of_two_silent_sides_the_one_that_is_back_has_the_writes),
+		cmocka_unit_test(
+			test_a_side_that_is_back_has_the_writes_that_it_was_given_up_for),
 		cmocka_unit_test(
 			test_a_write_behind_what_a_side_owes_does_without_it_when_it_is_silent_again),
 		cmocka_unit_test(

@@ -38,7 +38,7 @@ struct part {
 	side_mask issued; /* sides it was sent to */
 	side_mask answered;
 	side_mask ok;	    /* ... well */
-	side_mask unstable; /* ... and failed a flush since */
+	side_mask unstable; /* ... and failed a flush since, before the write was answered */
 	side_mask lost;	    /* sides that stalled under it: counted as failed */
 	side_mask avoid;    /* a read: sides that have failed it */
 	uint64_t errors;    /* a read: its side's when it was issued */
@@ -1033,12 +1033,15 @@ answer_synced(struct engine *e, const struct flush *f)
 {
 	while (!list_empty(&e->in_sync)) {
 		struct part *p = list_entry(e->in_sync.next, struct part, sync);
+		side_mask stable = stable_on(p);
 
 		list_del(&p->sync);
 		p->sync.next = NULL;
-		if (f->err && p->ok && !(p->ok & (side_mask)~f->failed)) {
+		if (f->err)
+			stable &= (side_mask)~f->failed;
+		if (p->ok && !stable) {
 			p->ok = NO_SIDE;
-			p->err = f->err;
+			p->err = f->err ? f->err : -EIO;
 		}
 		write_answer(p);
 	}
@@ -1200,9 +1203,9 @@ flush_failed(struct engine *e, enum side side)
 	}
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry(w, &e->flight[i], link)
-			if (!w->settled && (w->ok & bit)) {
+			if (w->ok & bit) {
 				w->unstable |= bit;
-				lost = true;
+				lost |= !w->settled;
 				uncertain |= is_uncertain(w);
 			}
 	/* First, for a kill between the two: what is distrusted may be lost by it. */

@@ -119,7 +119,7 @@ FIGURES = [
         Goal("written", "after random 4 KiB writes all over", "MiB", at_most=80),
     ]),
     *[Figure(f"matrix-{pair}", "-", f"Every way to move a disk, under every load: {what}",
-             functools.partial(matrix.measure, pair=pair), matrix.goals(Goal, pair), quick=False)
+             functools.partial(matrix.measure, name=pair), matrix.goals(Goal, pair), quick=False)
       for pair, what in [("same", "two images on one disk"), ("ssd-hdd", "from flash to a spindle"),
                          ("hdd-ssd", "from a spindle to flash")]],
 ]

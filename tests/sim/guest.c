@@ -78,9 +78,6 @@ guest_answered(struct guest_io *g, int err)
 {
 	struct request *q = list_entry(g, struct request, g);
 
-	/* A kill is before it has heard of it, or after. */
-	if (q->writer % 2)
-		world_may_crash();
 	trace("guest: %s [%" PRIu64 ",+%u) is answered%s%s", op_name(g->op), g->sector,
 	      g->count, err ? ": " : "", err ? strerror(-err) : "");
 	if (!q->busy)

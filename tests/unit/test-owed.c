@@ -45,13 +45,8 @@ begin(struct half_lost *h)
 	assert_false(owed(h));
 	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
 	assert_true(owed(h));
-}
-
-/* Of what the destination has alone, not of the write, which came after this flush. */
-static void
-told(struct half_lost *h)
-{
-	answer(h->rig.w, SRC, DISK_FLUSH, 0, 0, 0);
+	/* It tells of what the destination has alone, not of the write, which came after it. */
+	answer(w, SRC, DISK_FLUSH, 0, 0, 0);
 	assert_true(h->flush->done);
 	assert_int_equal(h->flush->err, -EIO);
 	assert_true(owed(h));
@@ -66,7 +61,6 @@ test_the_guest_is_owed_an_error_until_the_other_side_has_answered(void **state)
 
 	begin(&h);
 	w = h.rig.w;
-	told(&h);
 	answer(w, SRC, DISK_WRITE, 0, 8, 0);
 	check_valid(w, 0, 8, SRC_BIT);
 	flush = guest_flush(w);
@@ -93,7 +87,6 @@ test_the_next_flush_tells_what_the_other_side_has_not_taken_either(void **state)
 
 	begin(&h);
 	w = h.rig.w;
-	told(&h);
 	answer(w, SRC, DISK_WRITE, 0, 8, -EIO);
 	assert_true(owed(&h));
 	live = h.rig.live;
@@ -107,6 +100,28 @@ test_the_next_flush_tells_what_the_other_side_has_not_taken_either(void **state)
 	rig_end(&h.rig);
 }
 
+/* No flush of the guest's: nothing is on the destination alone, but for that write. */
+static void
+test_the_guest_is_owed_an_error_where_it_has_not_asked_for_a_flush(void **state)
+{
+	struct half_lost h;
+	struct world *w;
+
+	rig_start(&h.rig, (struct world_config){ .strategy = STRATEGY_AIO, .chunks = "B" });
+	w = h.rig.w;
+	settle(w);
+	guest_write(w, 8, 8, 7);
+	settle(w);
+	h.write = guest_write(w, 0, 8, 8);
+	engine_sync(&w->m.engine);
+	answer(w, DST, DISK_WRITE, 0, 8, 0);
+	assert_true(h.write->done);
+	assert_false(owed(&h));
+	answer(w, DST, DISK_FLUSH, 0, 0, -EIO);
+	assert_true(owed(&h));
+	rig_end(&h.rig);
+}
+
 int
 main(void)
 {
@@ -115,6 +130,8 @@ main(void)
 			test_the_guest_is_owed_an_error_until_the_other_side_has_answered),
 		cmocka_unit_test(
 			test_the_next_flush_tells_what_the_other_side_has_not_taken_either),
+		cmocka_unit_test(
+			test_the_guest_is_owed_an_error_where_it_has_not_asked_for_a_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -872,11 +872,12 @@ read_choose(const struct part *p, uint64_t *run, struct part **wait)
 		}
 	}
 	if (pending) {
-		if (validity_get(e->map, p->sector, limit, run) == DST_BIT && pending->guest) {
-			*wait = pending;
-			return -1;
-		}
-		return SRC;
+		side_mask sides = validity_get(e->map, p->sector, limit, run);
+
+		if (!pending->guest || (kept_in_kill(sides) & SRC_BIT))
+			return SRC;
+		*wait = pending;
+		return -1;
 	}
 	side = read_side(p, validity_get(e->map, p->sector, limit, run));
 	while (*run < limit) {

@@ -4,11 +4,14 @@
  *
  * fault:CONTROL:/path/to/image is aio:/path/to/image with the faults that the
  * text file CONTROL asks for, at the moment. A line of it is one rule; the first
- * that matches a request decides. OP is read, write, zero, flush, status or any.
+ * that matches a request decides. OP is read, write, zero, flush, status or any of
+ * these; of block also open or close.
  *
  *	delay OP MS                 the request is handed on MS milliseconds later
  *	again OP                    it is served twice, one after the other
  *	stall OP                    ... once the rule is gone; td_close fails it (EIO)
+ *	block OP                    the call itself does not return before the rule is
+ *	                            gone: the thread that makes it waits, as in the kernel
  *	fail OP ERRNO [LIMIT N]...  fails with EIO or ENOSPC, where the LIMITs allow:
  *	    from N, count N             only what touches these sectors
  *	    times N                     only so often, counted since the file changed
@@ -24,6 +27,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
@@ -35,12 +39,15 @@
 
 #define RULES	 16
 #define ANY	 TD_OPS_END
+#define OPEN	 (TD_OPS_END + 1)
+#define CLOSE	 (TD_OPS_END + 2)
 #define TICK_US	 1000 /* how often the held requests are looked at */
+#define BLOCK_US 5000 /* how often a thread that is blocked looks at the rules */
 #define FOR_EVER UINT64_MAX
 
 struct rule {
-	enum { FAIL, DELAY, STALL, AGAIN } kind;
-	int op; /* TD_OP_ or ANY */
+	enum { FAIL, DELAY, STALL, AGAIN, BLOCK } kind;
+	int op; /* TD_OP_, ANY, OPEN or CLOSE */
 	int err;
 	uint64_t delay_ms;
 	uint64_t from, count; /* sectors */
@@ -85,12 +92,17 @@ static int
 fault_parse_op(const char *word)
 {
 	static const char *const names[] = {
-		[TD_OP_READ] = "read",		 [TD_OP_WRITE] = "write",
-		[TD_OP_BLOCK_STATUS] = "status", [TD_OP_FLUSH] = "flush",
-		[TD_OP_ZERO] = "zero",		 [ANY] = "any",
+		[TD_OP_READ] = "read",
+		[TD_OP_WRITE] = "write",
+		[TD_OP_BLOCK_STATUS] = "status",
+		[TD_OP_FLUSH] = "flush",
+		[TD_OP_ZERO] = "zero",
+		[ANY] = "any",
+		[OPEN] = "open",
+		[CLOSE] = "close",
 	};
 
-	for (int op = 0; word && op <= ANY; op++)
+	for (int op = 0; word && op <= CLOSE; op++)
 		if (!strcmp(names[op], word))
 			return op;
 	return -EINVAL;
@@ -139,6 +151,8 @@ fault_parse_rule(char *line, struct rule *rule)
 		rule->kind = STALL;
 	} else if (!strcmp(kind, "again")) {
 		rule->kind = AGAIN;
+	} else if (!strcmp(kind, "block")) {
+		rule->kind = BLOCK;
 	} else if (!strcmp(kind, "delay")) {
 		rule->kind = DELAY;
 		if (fault_parse_number(strtok_r(NULL, " \t\n", &save), &rule->delay_ms))
@@ -155,6 +169,8 @@ fault_parse_rule(char *line, struct rule *rule)
 	} else {
 		return -EINVAL;
 	}
+	if (rule->op > ANY && rule->kind != BLOCK)
+		return -EINVAL;
 	return fault_parse_limits(rule, &save);
 }
 
@@ -205,7 +221,7 @@ rule_applies(const struct rule *rule, const struct fault *fault, const td_reques
 {
 	uint64_t end = treq->sec + (uint64_t)treq->secs;
 
-	if (rule->op != ANY && rule->op != treq->op)
+	if (rule->op != treq->op && (rule->op != ANY || treq->op > ANY))
 		return false;
 	if (rule->from >= end && treq->secs)
 		return false;
@@ -224,6 +240,19 @@ fault_rule(struct fault *fault, const td_request_t *treq)
 		if (rule_applies(&fault->rule[i], fault, treq))
 			return &fault->rule[i];
 	return NULL;
+}
+
+/* As a call into a kernel whose storage hangs: only this thread knows of it. */
+static struct rule *
+fault_block(struct fault *fault, const td_request_t *treq)
+{
+	struct rule *rule = fault_rule(fault, treq);
+
+	while (rule && rule->kind == BLOCK) {
+		usleep(BLOCK_US);
+		rule = fault_rule(fault, treq);
+	}
+	return rule;
 }
 
 /* --- requests --------------------------------------------------------------- */
@@ -306,7 +335,7 @@ fault_hold(struct fault_request *req, uint64_t due)
 static void
 fault_decide(struct fault_request *req)
 {
-	struct rule *rule = fault_rule(req->fault, &req->treq);
+	struct rule *rule = fault_block(req->fault, &req->treq);
 
 	if (req->fault->bad_rules) {
 		fault_cancel(req, req->fault->bad_rules);
@@ -376,6 +405,7 @@ fault_close(td_driver_t *driver)
 {
 	struct fault *fault = driver->data;
 
+	fault_block(fault, &(td_request_t){ .op = CLOSE });
 	while (!list_empty(&fault->held)) {
 		struct fault_request *req =
 			list_entry(fault->held.next, struct fault_request, next);
@@ -406,7 +436,7 @@ fault_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encr
 	if (!fault->control)
 		return -ENOMEM;
 
-	fault_refresh(fault);
+	fault_block(fault, &(td_request_t){ .op = OPEN });
 	err = fault->bad_rules;
 	if (err)
 		goto fail;

@@ -17,6 +17,7 @@
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
 #include "tapdisk-worker.h"
+#include "zero-as-is.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -265,18 +266,29 @@ tdaio_work_ended(struct td_work *work)
 
 /* --- zeroes ------------------------------------------------------------------- */
 
+/*
+ * Of a device nobody can tell what it has reserved: there the zeroes may be unmapped, so
+ * that a thin one stays thin.
+ */
+static bool
+zeroes_as_is(const struct tdaio_request *req)
+{
+	return req->treq.flags & TD_REQ_AS_IS && !req->aio->block_device;
+}
+
 static void
 tdaio_zero_run(struct td_work *work)
 {
 	struct tdaio_request *req = list_entry(work, struct tdaio_request, work);
+	off_t start = (off_t)(req->treq.sec << SECTOR_SHIFT);
+	off_t bytes = (off_t)req->treq.secs << SECTOR_SHIFT;
 	int mode =
 		req->treq.flags & TD_REQ_NO_HOLE ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
 
-	req->err = fallocate(req->aio->fd, mode | FALLOC_FL_KEEP_SIZE,
-			     (off_t)(req->treq.sec << SECTOR_SHIFT),
-			     (off_t)req->treq.secs << SECTOR_SHIFT)
-			   ? -errno
-			   : 0;
+	if (zeroes_as_is(req))
+		req->err = zero_as_is(req->aio->fd, start, start + bytes);
+	else if (fallocate(req->aio->fd, mode | FALLOC_FL_KEEP_SIZE, start, bytes))
+		req->err = -errno;
 }
 
 static void tdaio_zero_write(struct tdaio_request *req);
@@ -319,7 +331,7 @@ tdaio_zero_done(struct td_work *work)
 {
 	struct tdaio_request *req = tdaio_work_ended(work);
 
-	if (req->err == -EOPNOTSUPP || req->err == -ENOSYS) {
+	if (!zeroes_as_is(req) && (req->err == -EOPNOTSUPP || req->err == -ENOSYS)) {
 		*tdaio_zero_lacks(req) = true;
 		tdaio_zero_write(req);
 	} else {
@@ -334,7 +346,7 @@ tdaio_queue_zero(td_driver_t *driver, td_request_t treq)
 
 	if (!req)
 		return;
-	if (*tdaio_zero_lacks(req)) {
+	if (!zeroes_as_is(req) && *tdaio_zero_lacks(req)) {
 		tdaio_zero_write(req);
 		return;
 	}

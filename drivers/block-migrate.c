@@ -221,6 +221,8 @@ open_disks(struct migrate *m, td_flag_t flags)
 		return err;
 	err = open_disk(m, DST, flags);
 	if (!err) {
+		m->disk[DST].sparse =
+			json_is_true(json_object_get(m->settings, "destination_is_zero"));
 		err = check_sectors(m);
 		if (err)
 			image_disk_close(&m->disk[DST]);

@@ -216,6 +216,8 @@ image_disk_submit(struct disk *disk, struct disk_io *io)
 #ifdef TAPDISK_EXTENDED
 	if (io->no_hole)
 		treq.flags = TD_REQ_NO_HOLE;
+	else if (io->as_is && !d->sparse)
+		treq.flags = TD_REQ_AS_IS;
 	if (io->op == DISK_STATUS)
 		treq.flags = TD_REQ_ONE;
 #endif

@@ -26,6 +26,7 @@ struct image_disk {
 	int32_t retry_event;   /* its timeout is set while there are any */
 	bool handed_over;      /* closing the image is somebody else's business */
 	bool closed;
+	bool sparse; /* made for this migration: the copy's zeroes need not be kept allocated */
 	int fd; /* the file or device, by a descriptor of our own; -1: there is none */
 };
 

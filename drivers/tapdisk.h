@@ -10,6 +10,7 @@
  *  - TD_OP_ZERO: the range reads as zeroes afterwards, and may be deallocated
  *    unless the request says TD_REQ_NO_HOLE. A guest's discard is this too: one
  *    whose read-back is undefined does not exist here;
+ *  - TD_REQ_AS_IS: the same, and neither is anything deallocated nor allocated;
  *  - TD_REQ_ONE: a block status of which only the first extent is wanted;
  *  - TD_OPEN_MIGRATION: an image is opened in spite of a migration's mark;
  *  - an image handed over in a running VBD (tapdisk-vbd.h).
@@ -64,6 +65,8 @@ enum TD_OPS {
 
 /* td_request.flags */
 #define TD_REQ_NO_HOLE (1 << 0) /* TD_OP_ZERO: keep the range allocated */
+/* TD_OP_ZERO: what is allocated stays so, and what is not stays not. */
+#define TD_REQ_AS_IS (1 << 2)
 /* TD_OP_BLOCK_STATUS: what is behind the first extent may be answered with -ECANCELED. */
 #define TD_REQ_ONE (1 << 1)
 

@@ -222,6 +222,7 @@ piece_write(struct copy *copy, enum disk_op op, uint64_t sector, uint64_t count)
 	p->sio.done = piece_written;
 	p->sio.io.op = op;
 	p->sio.io.no_hole = false;
+	p->sio.io.as_is = true;
 	p->sio.io.sector = sector;
 	p->sio.io.count = (uint32_t)count;
 	p->sio.io.buf = op == DISK_WRITE

@@ -41,7 +41,7 @@ side_other(enum side side)
 enum disk_op {
 	DISK_READ,
 	DISK_WRITE,
-	DISK_ZERO,   /* the range reads as zeroes afterwards; see no_hole */
+	DISK_ZERO,   /* the range reads as zeroes afterwards; see no_hole, as_is */
 	DISK_FLUSH,  /* every write answered before it was submitted is stable */
 	DISK_STATUS, /* is the start of the range known to be zero, and how far? */
 };
@@ -61,6 +61,7 @@ struct disk;
 struct disk_io {
 	enum disk_op op;
 	bool no_hole; /* DISK_ZERO: the range must stay allocated */
+	bool as_is;   /* DISK_ZERO: what was reserved stays so, and what was not stays not */
 	bool zero;    /* DISK_STATUS: answer */
 	uint64_t sector;
 	uint32_t count; /* sectors; 0 for a flush */

@@ -248,6 +248,7 @@ part_submit(struct part *p, enum side side)
 
 	sio->io.op = p->op;
 	sio->io.no_hole = p->no_hole;
+	sio->io.as_is = false;
 	sio->io.sector = p->sector;
 	sio->io.count = p->count;
 	sio->io.buf = p->copy ? p->copy : p->buf;

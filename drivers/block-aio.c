@@ -326,6 +326,16 @@ tdaio_zero_lacks(struct tdaio_request *req)
 						: &req->aio->no_punch;
 }
 
+/* Without a call that makes zeroes. A hint is not worth writing them. */
+static void
+tdaio_zero_by_hand(struct tdaio_request *req)
+{
+	if (req->treq.flags & TD_REQ_DISCARD)
+		tdaio_finish(req, -EOPNOTSUPP);
+	else
+		tdaio_zero_write(req);
+}
+
 static void
 tdaio_zero_done(struct td_work *work)
 {
@@ -333,7 +343,7 @@ tdaio_zero_done(struct td_work *work)
 
 	if (!zeroes_as_is(req) && (req->err == -EOPNOTSUPP || req->err == -ENOSYS)) {
 		*tdaio_zero_lacks(req) = true;
-		tdaio_zero_write(req);
+		tdaio_zero_by_hand(req);
 	} else {
 		tdaio_finish(req, req->err);
 	}
@@ -347,7 +357,7 @@ tdaio_queue_zero(td_driver_t *driver, td_request_t treq)
 	if (!req)
 		return;
 	if (!zeroes_as_is(req) && *tdaio_zero_lacks(req)) {
-		tdaio_zero_write(req);
+		tdaio_zero_by_hand(req);
 		return;
 	}
 	req->work.run = tdaio_zero_run;
@@ -398,7 +408,7 @@ tdaio_status_done(struct td_work *work)
 		tdaio_finish(req, req->err == -EINVAL ? -EOPNOTSUPP : req->err);
 	else if (!tdaio_answer_step(req))
 		return;
-	else if (req->treq.flags & TD_REQ_ONE)
+	else if (req->treq.flags & TD_REQ_ONE || !td_request_wanted(&req->treq))
 		tdaio_finish(req, -ECANCELED);
 	else
 		tdaio_work_queue(req);

@@ -17,6 +17,8 @@
 #include "timeout-math.h"
 
 #define BLKIF_BUFFER_SIZE ((size_t)RING_MAX_SEGMENTS * RING_PAGE_SIZE)
+/* A guest's discard may be of all its disk. It is done in pieces of 1 GiB, in sectors. */
+#define BLKIF_DISCARD_PIECE ((uint64_t)1 << 21)
 
 enum blkif_state {
 	BLKIF_CONNECTED,
@@ -37,6 +39,7 @@ struct blkif_request {
 	struct inflight_slot *slot;
 	struct ring_request *ring; /* in the slot */
 	void *buffer;		   /* BLKIF_BUFFER_SIZE */
+	uint64_t discarded;	   /* sectors, of a discard */
 	struct td_iovec iov;
 	td_vbd_request_t vreq;
 };
@@ -82,6 +85,19 @@ blkif_free(struct tapdisk_blkif *blkif)
 	free(blkif);
 }
 
+/* Nothing is done any more that only the guest would have had something of. */
+static void
+blkif_abandon(struct tapdisk_blkif *blkif)
+{
+	for (unsigned int i = 0; i < blkif->ring.entries; i++) {
+		struct blkif_request *req = &blkif->requests[i];
+
+		if (req->slot->state == INFLIGHT_TAKEN &&
+		    (req->ring->op == BLKIF_OP_READ || req->ring->op == BLKIF_OP_DISCARD))
+			tapdisk_vbd_abandon_request(blkif->vbd, &req->vreq);
+	}
+}
+
 /* The guest's memory is not touched any more. */
 static void
 blkif_leave_guest(struct tapdisk_blkif *blkif, enum blkif_state state)
@@ -89,6 +105,7 @@ blkif_leave_guest(struct tapdisk_blkif *blkif, enum blkif_state state)
 	blkif->state = state;
 	if (!blkif->guest)
 		return;
+	blkif_abandon(blkif);
 	tapdisk_server_unregister_event(blkif->event);
 	blkif->guest->ops->close(blkif->guest);
 	blkif->guest = NULL;
@@ -164,26 +181,38 @@ request_finish(struct tapdisk_blkif *blkif, struct blkif_request *req, int err)
 	request_answer(blkif, req, blkif_status(err));
 }
 
-static void
+/* 0; or -errno, and the request is the caller's to finish. */
+static int
 request_queue(struct tapdisk_blkif *blkif, struct blkif_request *req, int op)
 {
 	const bool has_data = op == TD_OP_READ || op == TD_OP_WRITE;
-	int err;
+	const uint64_t rest = req->ring->sectors - req->discarded;
 
 	req->iov = (struct td_iovec){ req->buffer, (unsigned int)req->ring->sectors };
 	req->vreq = (td_vbd_request_t){
 		.op = op,
-		.sec = op == TD_OP_FLUSH ? 0 : req->ring->sector,
-		.secs = op == TD_OP_ZERO ? req->ring->sectors : 0,
+		.flags = op == TD_OP_ZERO ? TD_REQ_DISCARD : 0,
+		.sec = op == TD_OP_FLUSH ? 0 : req->ring->sector + req->discarded,
+		.secs = op != TD_OP_ZERO	     ? 0
+			: rest < BLKIF_DISCARD_PIECE ? rest
+						     : BLKIF_DISCARD_PIECE,
 		.iov = has_data ? &req->iov : NULL,
 		.iovcnt = has_data,
 		.cb = request_answered,
 		.token = blkif,
 		.name = "ring",
 	};
-	err = tapdisk_vbd_queue_request(blkif->vbd, &req->vreq);
-	if (err)
-		request_finish(blkif, req, err);
+	return tapdisk_vbd_queue_request(blkif->vbd, &req->vreq);
+}
+
+/* A piece of the request is done. Whether there is another, and the guest still there. */
+static bool
+request_goes_on(struct tapdisk_blkif *blkif, struct blkif_request *req)
+{
+	if (req->ring->op != BLKIF_OP_DISCARD || !blkif->guest)
+		return false;
+	req->discarded += req->vreq.secs;
+	return req->discarded < req->ring->sectors;
 }
 
 /* What the barrier waited for is there, well or badly. */
@@ -194,13 +223,15 @@ barrier_advance(struct tapdisk_blkif *blkif, int err)
 
 	if (blkif->barrier_step == BARRIER_DRAIN && blkif->in_flight > 1)
 		return;
-	if (err || blkif->barrier_step == BARRIER_FLUSH_AFTER ||
-	    (blkif->barrier_step == BARRIER_FLUSH_BEFORE && !req->ring->n_segments))
-		request_finish(blkif, req, err);
-	else
-		request_queue(blkif, req,
-			      ++blkif->barrier_step == BARRIER_WRITE ? TD_OP_WRITE
-								     : TD_OP_FLUSH);
+	if (!err && blkif->barrier_step != BARRIER_FLUSH_AFTER &&
+	    (blkif->barrier_step != BARRIER_FLUSH_BEFORE || req->ring->n_segments)) {
+		const bool write = ++blkif->barrier_step == BARRIER_WRITE;
+
+		err = request_queue(blkif, req, write ? TD_OP_WRITE : TD_OP_FLUSH);
+		if (!err)
+			return;
+	}
+	request_finish(blkif, req, err);
 }
 
 /* Called by the VBD. The last answer of a batch has the guest told. */
@@ -209,10 +240,13 @@ request_answered(td_vbd_request_t *vreq, int error, void *token, int final)
 {
 	struct blkif_request *req = list_entry(vreq, struct blkif_request, vreq);
 	struct tapdisk_blkif *blkif = token;
+	const bool more = !error && request_goes_on(blkif, req);
 
+	if (more)
+		error = request_queue(blkif, req, TD_OP_ZERO);
 	if (req == blkif->barrier) {
 		barrier_advance(blkif, error);
-	} else {
+	} else if (error || !more) {
 		request_finish(blkif, req, error);
 		if (blkif->barrier)
 			barrier_advance(blkif, 0);
@@ -255,12 +289,13 @@ request_start(struct tapdisk_blkif *blkif, struct blkif_request *req)
 		[BLKIF_OP_FLUSH_DISKCACHE] = TD_OP_FLUSH,
 		[BLKIF_OP_DISCARD] = TD_OP_ZERO,
 	};
-	const int err = request_fetch(blkif, req);
+	int err = request_fetch(blkif, req);
 
 	if (err) {
 		request_finish(blkif, req, err);
 		return;
 	}
+	req->discarded = 0;
 	blkif->asked[req->ring->op]++;
 	if (blkif->most_segments < req->ring->n_segments)
 		blkif->most_segments = req->ring->n_segments;
@@ -269,7 +304,9 @@ request_start(struct tapdisk_blkif *blkif, struct blkif_request *req)
 		blkif->barrier_step = BARRIER_DRAIN;
 		barrier_advance(blkif, 0);
 	} else {
-		request_queue(blkif, req, ops[req->ring->op]);
+		err = request_queue(blkif, req, ops[req->ring->op]);
+		if (err)
+			request_finish(blkif, req, err);
 	}
 }
 

@@ -123,6 +123,12 @@ td_complete_request(td_request_t treq, int res)
 	treq.cb(treq, res);
 }
 
+bool
+td_request_wanted(const td_request_t *treq)
+{
+	return !treq->vreq || !treq->vreq->unwanted;
+}
+
 void
 td_forward_request(td_request_t treq)
 {

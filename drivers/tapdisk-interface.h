@@ -40,6 +40,13 @@ void td_queue_zero(td_image_t *image, td_request_t treq);
 void td_complete_request(td_request_t treq, int res);
 
 /*
+ * TAPDISK_EXTENDED. False if nobody needs what is left of the request: the front end
+ * has got enough, or its client has gone. A driver that works on a request in steps asks
+ * before each step, and may answer what is left with -ECANCELED.
+ */
+bool td_request_wanted(const td_request_t *treq);
+
+/*
  * To the parent of the request's image. There are no parents here, so the
  * request fails with -EOPNOTSUPP; nothing is acknowledged that went nowhere.
  */

@@ -548,7 +548,8 @@ nbd_extents_add(struct nbd_extents *x, uint64_t at, uint64_t length, uint32_t st
 	if (at != x->covered || !length)
 		return;
 	if (!x->count || state != x->state) {
-		if (x->count == x->max)
+		x->full = x->count == x->max;
+		if (x->full)
 			return;
 		x->count++;
 		x->state = state;

@@ -133,6 +133,7 @@ struct nbd_extents {
 	uint8_t *wire; /* the caller's: max * NBD_EXTENT_SIZE bytes */
 	unsigned int max;
 	unsigned int count;
+	bool full;	  /* an extent has been left out */
 	uint64_t covered; /* bytes of the request reported so far */
 	uint32_t last;	  /* bytes of the last extent */
 	uint32_t state;	  /* and its NBD_STATE_ */

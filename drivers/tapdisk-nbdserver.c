@@ -45,6 +45,8 @@
 #define NBD_ACCEPT_RETRY      1
 /* Of a block status' answer; clients ask again for what is left out. */
 #define NBD_MAX_EXTENTS 512
+/* And of what it may cost: runs of the disk that are looked at for one answer. */
+#define NBD_MAX_RUNS (2 * NBD_MAX_EXTENTS)
 
 enum conn_state {
 	CONN_OPEN,
@@ -94,6 +96,7 @@ struct nbd_request {
 	size_t reply_len;
 
 	struct nbd_extents extents;
+	unsigned int runs; /* that the extents were made of */
 	struct td_iovec iov;
 	td_vbd_request_t vreq;
 };
@@ -221,6 +224,17 @@ request_extent(td_vbd_request_t *vreq, td_sector_t sec, td_sector_t secs, int st
 
 	nbd_extents_add(&req->extents, (sec << SECTOR_SHIFT) - req->cmd.offset,
 			secs << SECTOR_SHIFT, state);
+	vreq->unwanted = req->extents.full || ++req->runs >= NBD_MAX_RUNS ||
+			 req->conn->state == CONN_DEAD;
+}
+
+/* What the VBD is to do otherwise than usually: TD_REQ_. */
+static int
+request_flags(const struct nbd_command *cmd)
+{
+	return (cmd->flags & NBD_CMD_FLAG_NO_HOLE ? TD_REQ_NO_HOLE : 0) |
+	       (cmd->flags & NBD_CMD_FLAG_REQ_ONE ? TD_REQ_ONE : 0) |
+	       (cmd->type == NBD_CMD_TRIM ? TD_REQ_DISCARD : 0);
 }
 
 /* Hands the request to the VBD as an op, TD_OP_FLUSH being about all of the disk. */
@@ -236,7 +250,7 @@ request_queue(struct nbd_request *req, int op)
 	req->iov = (struct td_iovec){ .base = req->buffer, .secs = secs };
 	req->vreq = (td_vbd_request_t){
 		.op = op,
-		.flags = cmd->flags & NBD_CMD_FLAG_NO_HOLE ? TD_REQ_NO_HOLE : 0,
+		.flags = request_flags(cmd),
 		.sec = op == TD_OP_FLUSH ? 0 : cmd->offset >> SECTOR_SHIFT,
 		.secs = op == TD_OP_FLUSH || has_data ? 0 : secs,
 		.iov = has_data ? &req->iov : NULL,
@@ -254,7 +268,6 @@ request_queue(struct nbd_request *req, int op)
 static void
 request_submit(struct nbd_request *req)
 {
-	/* A trim promises nothing; zeroes are one way to keep that. */
 	static const int ops[] = {
 		[NBD_CMD_READ] = TD_OP_READ,
 		[NBD_CMD_WRITE] = TD_OP_WRITE,
@@ -264,6 +277,7 @@ request_submit(struct nbd_request *req)
 		[NBD_CMD_BLOCK_STATUS] = TD_OP_BLOCK_STATUS,
 	};
 
+	req->runs = 0;
 	req->extents = (struct nbd_extents){
 		.wire = req->buffer,
 		.max = req->cmd.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : NBD_MAX_EXTENTS,
@@ -278,6 +292,9 @@ request_answered(td_vbd_request_t *vreq, int error, void *token, int final)
 	struct nbd_request *req = list_entry(vreq, struct nbd_request, vreq);
 	const bool wrote = vreq->op == TD_OP_WRITE || vreq->op == TD_OP_ZERO;
 
+	/* A trim promises nothing. */
+	if (error == -EOPNOTSUPP && req->cmd.type == NBD_CMD_TRIM)
+		error = 0;
 	if (!error && wrote && (req->cmd.flags & NBD_CMD_FLAG_FUA) &&
 	    req->conn->state != CONN_DEAD)
 		request_queue(req, TD_OP_FLUSH);

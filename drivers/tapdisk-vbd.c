@@ -196,11 +196,23 @@ tapdisk_vbd_queue_request(td_vbd_t *vbd, td_vbd_request_t *vreq)
 		return -ESHUTDOWN;
 
 	vreq->vbd = vbd;
+	vreq->issued = false;
 	vreq->error = 0;
 	vreq->secs_pending = 0;
 	vreq->busy_since = 0;
 	list_add_tail(&vreq->next, &vbd->new_requests);
 	return 0;
+}
+
+void
+tapdisk_vbd_abandon_request(td_vbd_t *vbd, td_vbd_request_t *vreq)
+{
+	vreq->unwanted = true;
+	if (vreq->issued)
+		return;
+	vreq->issued = true;
+	vreq->error = -ECANCELED;
+	list_move_tail(&vreq->next, &vbd->completed_requests);
 }
 
 /* What a request's progress is counted in: sectors, and a flush is one. */
@@ -278,7 +290,12 @@ vbd_retry_later(td_vbd_t *vbd, const td_request_t *treq)
 static int
 vreq_status(td_vbd_request_t *vreq, const td_request_t *treq, int res)
 {
+	const bool enough = vreq->unwanted || vreq->flags & TD_REQ_ONE;
 	int status = treq->status;
+
+	/* What there is of an answer is one. */
+	if (res == -ECANCELED && enough && vreq->secs_pending < vreq->secs)
+		return 0;
 
 	if (res == -EOPNOTSUPP) {
 		/* Who does not know says that it is data. */
@@ -290,6 +307,14 @@ vreq_status(td_vbd_request_t *vreq, const td_request_t *treq, int res)
 	if (!res && !vreq->error && vreq->status_cb)
 		vreq->status_cb(vreq, treq->sec, (td_sector_t)treq->secs, status);
 	return res;
+}
+
+/* Whether the error is one that its front end has asked for. */
+static bool
+vreq_expects(const td_request_t *treq, int err)
+{
+	return (err == -ECANCELED && treq->vreq->unwanted) ||
+	       (err == -EOPNOTSUPP && treq->flags & TD_REQ_DISCARD);
 }
 
 static void
@@ -313,9 +338,11 @@ vbd_complete_part(td_request_t treq, int res)
 		res = vreq_status(vreq, &treq, res);
 
 	if (res) {
-		tlog_drv_error(treq.image->driver, res, "%s: %s of %d sectors at %llu: %s",
-			       treq.image->name, vbd_op_names[treq.op], treq.secs,
-			       (unsigned long long)treq.sec, strerror(-res));
+		if (!vreq_expects(&treq, res))
+			tlog_drv_error(treq.image->driver, res,
+				       "%s: %s of %d sectors at %llu: %s", treq.image->name,
+				       vbd_op_names[treq.op], treq.secs,
+				       (unsigned long long)treq.sec, strerror(-res));
 		if (!vreq->error)
 			vreq->error = res;
 	} else if (treq.op == TD_OP_READ) {
@@ -364,6 +391,7 @@ vbd_issue(td_vbd_t *vbd, td_vbd_request_t *vreq)
 	int parts = vreq->iovcnt;
 	td_sector_t secs;
 
+	vreq->issued = true;
 	vreq->error = vreq_check(vbd, vreq, &secs);
 	if (vreq->error) {
 		list_move_tail(&vreq->next, &vbd->completed_requests);
@@ -412,7 +440,10 @@ vbd_issue_retries(td_vbd_t *vbd)
 
 		list_del(&retry->link);
 		free(retry);
-		vbd_issue_part(vbd, treq);
+		if (td_request_wanted(&treq))
+			vbd_issue_part(vbd, treq);
+		else
+			vbd_complete_part(treq, -ECANCELED);
 	}
 }
 
@@ -598,6 +629,7 @@ vbd_refuse_new(td_vbd_t *vbd)
 		td_vbd_request_t *vreq =
 			list_entry(vbd->new_requests.next, td_vbd_request_t, next);
 
+		vreq->issued = true;
 		vreq->error = -ESHUTDOWN;
 		list_move_tail(&vreq->next, &vbd->completed_requests);
 	}

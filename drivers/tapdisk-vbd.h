@@ -34,7 +34,9 @@ typedef void (*td_vreq_callback_t)(td_vbd_request_t *, int error, void *token, i
  * A front end's request; the front end owns it, its iov and its data until cb.
  * error is 0 or -errno; final says that no other answer follows in this batch.
  * For block status, cb's request has extents filled in by the driver's answers
- * through status_cb, in ascending order, covering the range without gaps.
+ * through status_cb, in ascending order, without gaps. They cover the range, or as
+ * much of it as was looked at before the rest became unwanted (TD_REQ_ONE does that
+ * after the first extent): never nothing, where cb says that there was no error.
  */
 struct td_vbd_request {
 	int op;	   /* TD_OP_ */
@@ -50,9 +52,12 @@ struct td_vbd_request {
 	void *token;
 	void *data;
 	const char *name;
+	/* What is left may be answered with -ECANCELED; status_cb may set it. */
+	bool unwanted;
 
 	/* The VBD's. */
-	int error; /* the first one of any part: 0 or -errno */
+	bool issued; /* to the driver */
+	int error;   /* the first one of any part: 0 or -errno */
 	td_sector_t secs_pending;
 	int64_t busy_since; /* when a driver first said -EBUSY, ns; 0: never */
 	td_vbd_t *vbd;
@@ -162,6 +167,13 @@ int tapdisk_vbd_replace_image(td_driver_t *old, td_image_t *successor, const cha
  * tapdisk_vbd_get_disk_info(); the VBD checks again and answers -EINVAL.
  */
 int tapdisk_vbd_queue_request(td_vbd_t *vbd, td_vbd_request_t *vreq);
+
+/*
+ * Nobody waits for the answer of vreq, which has been queued and not answered. It is
+ * answered as ever, but soon: with -ECANCELED if no driver has it yet, also while the VBD
+ * is paused.
+ */
+void tapdisk_vbd_abandon_request(td_vbd_t *vbd, td_vbd_request_t *vreq);
 
 /* What the guest is shown. Valid also while paused. 0 or -errno. */
 int tapdisk_vbd_get_disk_info(td_vbd_t *vbd, td_disk_info_t *info);

@@ -8,10 +8,11 @@
  *
  *  - TD_OP_FLUSH: everything written and answered before is stable afterwards;
  *  - TD_OP_ZERO: the range reads as zeroes afterwards, and may be deallocated
- *    unless the request says TD_REQ_NO_HOLE. A guest's discard is this too: one
- *    whose read-back is undefined does not exist here;
+ *    unless the request says TD_REQ_NO_HOLE. A guest's discard is this too, with
+ *    TD_REQ_DISCARD: one whose read-back is undefined does not exist here;
  *  - TD_REQ_AS_IS: the same, and neither is anything deallocated nor allocated;
  *  - TD_REQ_ONE: a block status of which only the first extent is wanted;
+ *  - td_request_wanted(): whether somebody still waits for the answer;
  *  - TD_OPEN_MIGRATION: an image is opened in spite of a migration's mark;
  *  - an image handed over in a running VBD (tapdisk-vbd.h).
  *
@@ -69,6 +70,8 @@ enum TD_OPS {
 #define TD_REQ_AS_IS (1 << 2)
 /* TD_OP_BLOCK_STATUS: what is behind the first extent may be answered with -ECANCELED. */
 #define TD_REQ_ONE (1 << 1)
+/* TD_OP_ZERO: a hint. A driver that would have to write the zeroes answers -EOPNOTSUPP. */
+#define TD_REQ_DISCARD (1 << 3)
 
 /* td_disk_info.info: VDISK_ bits as in Xen's block protocol, then ours */
 #define TD_INFO_CDROM	 0x0001

@@ -57,6 +57,16 @@ ok "and it reads as the source does" qemu-img compare -f qcow2 -F raw sparse.qco
 is "$(extents | awk '$1 == 0 { n += $2 } END { print n }')" $((2 << 20)) \
 	"what it zeroed are holes: two MiB are data"
 
+# A client that asks for one extent gets one, and who asks for all of them no more than
+# an answer has room for: 4096 of them here, of 4 KiB each, of which every other is a hole.
+perl -e 'open(my $disk, "+<", "disk") or die; truncate($disk, 0); truncate($disk, 64 << 20);
+	for (my $at = 0; $at < 16 << 20; $at += 8192) { seek($disk, $at, 0); print $disk "x" x 4096; }'
+is "$(qemu-img map --output=json -f raw "$uri" | jq '[.[] | select(.data)] | length')" 2048 \
+	"qemu-img map sees each extent of a disk of many"
+is "$(extents | awk '$1 == 0 { n += $2 } END { print n }')" $((8 << 20)) "and so does nbdinfo --map"
+ok "qemu-img convert copies it" qemu-img convert -f raw -O qcow2 "$uri" holes.qcow2
+ok "as it is" qemu-img compare -f raw -F qcow2 "$uri" holes.qcow2
+
 # --- qemu-io
 ok "qemu-io reads what it writes" io 'write -P 0xa1 0 1M' 'read -P 0xa1 0 1M'
 ok "qemu-io flushes" io 'write -P 0xa2 8M 64k' flush

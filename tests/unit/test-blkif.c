@@ -6,6 +6,7 @@
  * every request until the test says how it is answered. Each known attack of a guest
  * is here by name.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,11 +75,27 @@ tapdisk_vbd_queue_request(td_vbd_t *v, td_vbd_request_t *vreq)
 	for (int i = 0; i < vreq->iovcnt; i++)
 		secs += vreq->iov[i].secs;
 	/* Whatever the guest said, this is what the VBD is promised. */
-	assert_true(vreq->sec + secs <= DISK_SECTORS);
+	assert_true(vreq->sec + secs <= vbd.disk_info.size && secs <= INT_MAX);
 	assert_true((vreq->op == TD_OP_FLUSH) == !secs);
 	list_add_tail(&vreq->next, &held);
 	n_held++;
 	return 0;
+}
+
+static unsigned int n_abandoned;
+
+void
+tapdisk_vbd_abandon_request(td_vbd_t *v, td_vbd_request_t *vreq)
+{
+	td_vbd_request_t *at;
+
+	list_for_each_entry(at, &held, next)
+		if (at == vreq) {
+			n_abandoned++;
+			vreq->unwanted = true;
+			return;
+		}
+	fail_msg("abandoned, but never queued");
 }
 
 static td_vbd_request_t *
@@ -107,7 +124,7 @@ answer(td_vbd_request_t *vreq, int error, bool final)
 		memcpy(vreq->iov[0].base, at, (size_t)vreq->iov[0].secs << SECTOR_SHIFT);
 	if (!error && vreq->op == TD_OP_WRITE)
 		memcpy(at, vreq->iov[0].base, (size_t)vreq->iov[0].secs << SECTOR_SHIFT);
-	if (!error && vreq->op == TD_OP_ZERO)
+	if (!error && vreq->op == TD_OP_ZERO && vbd.disk_info.size == DISK_SECTORS)
 		memset(at, 0, vreq->secs << SECTOR_SHIFT);
 	vreq->cb(vreq, error, vreq->token, final);
 }
@@ -503,6 +520,89 @@ test_a_read_only_disk_is_not_written(void **state)
 	answer_all();
 	OK(BLKIF_OP_READ, 5);
 	disconnect();
+}
+
+/* --- discards ------------------------------------------------------------------- */
+
+/* 5 TiB, which is more sectors than a request has. */
+static void
+test_a_discard_of_any_length_is_done_in_pieces(void **state)
+{
+	const uint64_t all = UINT64_C(10) << 30;
+	uint64_t next = 8;
+	unsigned int pieces = 0;
+
+	vbd.disk_info.size = all;
+	connect_as(RING_NATIVE, 0);
+	fake_discard(&g, 0, 1, 8, all - 8);
+	send_all();
+	while (n_held) {
+		assert_int_equal(n_held, 1);
+		assert_int_equal(oldest()->sec, next);
+		assert_int_equal(oldest()->op, TD_OP_ZERO);
+		assert_int_equal(oldest()->flags, TD_REQ_DISCARD);
+		next += oldest()->secs;
+		pieces++;
+		answer(oldest(), 0, true);
+	}
+	assert_int_equal(next, all);
+	assert_in_range(pieces, 5, 10000);
+	OK(BLKIF_OP_DISCARD, 1);
+	disconnect();
+}
+
+static void
+test_a_discard_ends_with_its_first_error(void **state)
+{
+	vbd.disk_info.size = UINT64_C(10) << 30;
+	connect_as(RING_NATIVE, 0);
+	fake_discard(&g, 0, 1, 0, vbd.disk_info.size);
+	send_all();
+	answer(oldest(), 0, true);
+	answer(oldest(), -EIO, true);
+	assert_int_equal(n_held, 0);
+	ERR(BLKIF_OP_DISCARD, 1);
+
+	/* The guest asks no more of a disk that cannot do it. */
+	fake_discard(&g, 0, 2, 0, vbd.disk_info.size);
+	send_all();
+	answer(oldest(), -EOPNOTSUPP, true);
+	assert_int_equal(n_held, 0);
+	answers((struct fake_answer){ 2, BLKIF_OP_DISCARD, BLKIF_RSP_EOPNOTSUPP });
+
+	/* The VBD closes between two pieces, and a barrier waits for them. */
+	fake_discard(&g, 0, 3, 0, vbd.disk_info.size);
+	fake_request(&g, BLKIF_OP_WRITE_BARRIER, 4, 0, 0, NULL);
+	send_all();
+	assert_int_equal(n_held, 1);
+	refuse = -ESHUTDOWN;
+	answer(oldest(), 0, true);
+	refuse = 0;
+	ERR(BLKIF_OP_DISCARD, 3);
+	ERR(BLKIF_OP_WRITE_BARRIER, 4);
+	disconnect();
+}
+
+static void
+test_a_guest_that_has_gone_is_not_worked_for(void **state)
+{
+	static const struct fake_segment seg = { DATA, 0, 7 };
+
+	vbd.disk_info.size = UINT64_C(10) << 30;
+	connect_as(RING_NATIVE, 0);
+	fake_request(&g, BLKIF_OP_WRITE, 1, 0, 1, &seg);
+	fake_request(&g, BLKIF_OP_READ, 2, 8, 1, &seg);
+	fake_discard(&g, 0, 3, 0, vbd.disk_info.size);
+	send_all();
+	n_abandoned = 0;
+	tapdisk_blkif_disconnect(vbd.blkif);
+	assert_int_equal(n_abandoned, 2);
+	assert_int_equal(n_held, 3);
+	answer(newest(), 0, true);
+	assert_int_equal(n_held, 2);
+	answer_all();
+	assert_null(vbd.blkif);
+	assert_true(g.closed);
 }
 
 /* --- barriers ------------------------------------------------------------------- */
@@ -1184,6 +1284,9 @@ main(void)
 		TEST(test_errors_are_told),
 		TEST(test_a_guest_without_event_channel_is_disconnected),
 		TEST(test_a_read_only_disk_is_not_written),
+		TEST(test_a_discard_of_any_length_is_done_in_pieces),
+		TEST(test_a_discard_ends_with_its_first_error),
+		TEST(test_a_guest_that_has_gone_is_not_worked_for),
 		TEST(test_a_barrier_is_ordered_and_durable),
 		TEST(test_a_barrier_of_which_anything_fails_has_failed),
 		TEST(test_a_barrier_without_data_is_a_flush_in_order),

@@ -323,6 +323,33 @@ block_status_of_one_extent_looks_no_further(void **state)
 	tapdisk_image_close(image);
 }
 
+static td_vbd_request_t asker;
+
+static void
+status_answer_and_leave(td_request_t treq, int err)
+{
+	asker.unwanted = true;
+	status_answer(treq, err);
+}
+
+static void
+block_status_that_nobody_waits_for_looks_no_further(void **state)
+{
+	td_image_t *image = opened(0);
+	td_request_t treq = request(TD_OP_BLOCK_STATUS, NULL, 0, 3 * MIB_SECTORS);
+
+	write_stripes(image);
+	treq.cb = status_answer_and_leave;
+	treq.vreq = &asker;
+	status_next = status_data = status_holes = 0;
+	expect();
+	td_queue_block_status(image, &treq);
+	assert_int_equal(wait_for(3 * MIB_SECTORS), -ECANCELED);
+	assert_int_equal(answers, 2);
+	assert_int_equal(status_holes, STRIPE_SECTORS);
+	tapdisk_image_close(image);
+}
+
 static bool migration_answered;
 static int migration_err;
 
@@ -501,6 +528,7 @@ main(void)
 		TEST(zeroes_are_exact_to_the_sector),
 		TEST(block_status_tells_data_from_holes_in_order),
 		TEST(block_status_of_one_extent_looks_no_further),
+		TEST(block_status_that_nobody_waits_for_looks_no_further),
 		TEST(a_migration_asks_for_one_extent),
 		TEST(what_is_not_on_the_disk_is_refused),
 		TEST(a_read_only_image_is_not_written),

@@ -811,7 +811,9 @@ extents_are_merged_and_bounded(void **state)
 	nbd_extents_add(&x, 0, 512, 0);
 	nbd_extents_add(&x, 512, 512, 0);
 	nbd_extents_add(&x, 1024, 4096, NBD_STATE_HOLE | NBD_STATE_ZERO);
+	assert_false(x.full);
 	nbd_extents_add(&x, 5120, 512, 0); /* the third: left out */
+	assert_true(x.full);
 	nbd_extents_add(&x, 5632, 512,
 			NBD_STATE_HOLE | NBD_STATE_ZERO); /* and all that follow */
 	assert_int_equal(x.count, 2);

@@ -406,6 +406,90 @@ block_status_of_a_driver_that_does_not_know_is_data(void **state)
 	assert_int_equal(a.extents, 1);
 }
 
+static td_sector_t status_covered;
+
+/* Has enough after two extents. */
+static void
+two_extents(td_vbd_request_t *vreq, td_sector_t sec, td_sector_t secs, int status)
+{
+	struct guest *guest = list_entry(vreq, struct guest, vreq);
+
+	assert_int_equal(sec, vreq->sec + status_covered);
+	status_covered += secs;
+	vreq->unwanted = ++guest->extents == 2;
+}
+
+static void
+block_status_ends_where_its_front_end_has_enough(void **state)
+{
+	struct guest a;
+
+	tapdisk_aio.td_queue_block_status = hand_queue;
+	ask(&a, TD_OP_BLOCK_STATUS, 10, 500, 0);
+	a.vreq.status_cb = two_extents;
+	status_covered = 0;
+	turn();
+	answer(100, 0);
+	assert_true(td_request_wanted(&held[0]));
+	answer(100, 0);
+	assert_false(td_request_wanted(&held[0]));
+	answer(300, -ECANCELED);
+	turn();
+	assert_answered(&a, 0);
+	assert_int_equal(status_covered, 200);
+
+	/* An answer of nothing is none, and what nobody has given up is not given up. */
+	ask(&a, TD_OP_BLOCK_STATUS, 10, 500, 0);
+	a.vreq.flags = TD_REQ_ONE;
+	turn();
+	answer(500, -ECANCELED);
+	turn();
+	assert_answered(&a, -ECANCELED);
+	ask(&a, TD_OP_BLOCK_STATUS, 10, 500, 0);
+	a.vreq.status_cb = NULL;
+	turn();
+	answer(100, 0);
+	answer(400, -ECANCELED);
+	turn();
+	assert_answered(&a, -ECANCELED);
+	tapdisk_aio.td_queue_block_status = NULL;
+}
+
+static void
+what_nobody_waits_for_is_not_begun(void **state)
+{
+	struct guest issued, held_back, busy_part;
+
+	/* What the driver has is its own to give up. */
+	ask(&issued, TD_OP_READ, 0, 8, 0);
+	turn();
+	tapdisk_vbd_abandon_request(vbd, &issued.vreq);
+	turn();
+	assert_int_equal(issued.answers, 0);
+	answer(8, 0);
+	turn();
+	assert_answered(&issued, 0);
+
+	busy = 1;
+	ask(&busy_part, TD_OP_READ, 0, 8, 0);
+	turn();
+	tapdisk_vbd_abandon_request(vbd, &busy_part.vreq);
+	turn();
+	assert_answered(&busy_part, -ECANCELED);
+
+	pause_now();
+	ask(&held_back, TD_OP_WRITE, 0, 8, 0);
+	turn();
+	assert_int_equal(held_back.answers, 0);
+	tapdisk_vbd_abandon_request(vbd, &held_back.vreq);
+	assert_int_equal(held_back.answers, 0);
+	turn();
+	assert_answered(&held_back, -ECANCELED);
+	assert_int_equal(tapdisk_vbd_resume(vbd, NULL), 0);
+	turn();
+	assert_int_equal(n_held, 0);
+}
+
 static void
 operations_that_a_driver_lacks_are_refused(void **state)
 {
@@ -767,6 +851,8 @@ main(void)
 		TEST(requests_are_whole_logical_sectors),
 		TEST(a_flush_is_one_part),
 		TEST(block_status_of_a_driver_that_does_not_know_is_data),
+		TEST(block_status_ends_where_its_front_end_has_enough),
+		TEST(what_nobody_waits_for_is_not_begun),
 		TEST(operations_that_a_driver_lacks_are_refused),
 		TEST(the_last_answer_of_a_batch_is_final),
 		TEST(a_pause_waits_for_what_is_in_flight_and_holds_what_comes),

@@ -22,6 +22,10 @@ print(const char *image, const struct image_mark *mark, int err)
 	else if (mark->role == IMAGE_MARK_SUPERSEDED)
 		printf("%s: out of date; the disk has moved to %s (migration %s)\n", image,
 		       mark->name, mark->uuid);
+	else if (mark->role == IMAGE_MARK_ABANDONED)
+		printf("%s: not a whole disk; its migration was cancelled, the disk is %s "
+		       "(migration %s)\n",
+		       image, mark->name, mark->uuid);
 	else
 		printf("%s: %s of migration %s, journal %s\n", image,
 		       image_mark_role_name(mark->role), mark->uuid, mark->name);

@@ -25,6 +25,7 @@
 #include "migrate-holder.h"
 #include "migrate-journal.h"
 #include "migrate/pacer.h"
+#include "state-dir.h"
 
 #define JOURNAL_SUFFIX ".migrate"
 #define PAUSE_SECONDS  60
@@ -188,11 +189,11 @@ choose_journal(struct start *s, bool device)
 		n = snprintf(s->params, sizeof(s->params), "%s%s" JOURNAL_SUFFIX, type,
 			     s->destination);
 	} else {
-		err = image_mark_make_state_dir();
+		err = state_dir_make();
 		if (err)
-			return tap_ctl_fail(err, "cannot make %s", image_mark_state_dir());
+			return tap_ctl_fail(err, "cannot make %s", state_dir());
 		n = snprintf(s->params, sizeof(s->params), "%s%s%s" JOURNAL_SUFFIX, type,
-			     image_mark_state_dir(), strrchr(s->destination, '/'));
+			     state_dir(), strrchr(s->destination, '/'));
 	}
 	s->journal = s->params + strlen(type);
 	if ((size_t)n >= sizeof(s->params))

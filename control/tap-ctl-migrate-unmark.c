@@ -17,7 +17,9 @@ check_mark(int fd, const char *image, bool force)
 	struct image_mark mark;
 	int err = image_mark_get(fd, &mark);
 
-	if (!err && mark.role != IMAGE_MARK_SUPERSEDED && !force)
+	bool ours = mark.role == IMAGE_MARK_SOURCE || mark.role == IMAGE_MARK_DESTINATION;
+
+	if (!err && ours && !force)
 		return tap_ctl_fail(
 			-EBUSY,
 			"%s is the %s of migration %s. Parts of the disk may be on the other "

@@ -5,11 +5,8 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -17,12 +14,12 @@
 
 #include "image-identity.h"
 #include "image-mark.h"
+#include "state-dir.h"
 
-#define VERSION	      "1"
-#define STATE_DIR     "/var/lib/tapmigrate"
-#define STATE_DIR_ENV "TAPMIGRATE_STATE_DIR"
+#define MARK_VERSION "1"
+#define ENTRY_NAME   (IMAGE_IDENTITY_SIZE + sizeof("mark-"))
 
-static const char *const role_names[] = { "source", "destination", "superseded" };
+static const char *const role_names[] = { "source", "destination", "superseded", "abandoned" };
 
 const char *
 image_mark_role_name(enum image_mark_role role)
@@ -74,7 +71,7 @@ image_mark_parse(const char *text, size_t len, struct image_mark *mark)
 	version = word(&rest);
 	role = word(&rest);
 	uuid = word(&rest);
-	if (!uuid || strcmp(version, VERSION))
+	if (!uuid || strcmp(version, MARK_VERSION))
 		return -EBADMSG;
 	while (strcmp(role, role_names[i]))
 		if (++i == IMAGE_MARK_ROLES)
@@ -82,126 +79,14 @@ image_mark_parse(const char *text, size_t len, struct image_mark *mark)
 	return image_mark_make(mark, (enum image_mark_role)i, uuid, rest) ? -EBADMSG : 0;
 }
 
-static size_t
+static void
 text_of(const struct image_mark *mark, char text[IMAGE_MARK_TEXT])
 {
-	return (size_t)snprintf(text, IMAGE_MARK_TEXT, "%s %s %s %s", VERSION,
-				role_names[mark->role], mark->uuid, mark->name);
+	snprintf(text, IMAGE_MARK_TEXT, "%s %s %s %s", MARK_VERSION, role_names[mark->role],
+		 mark->uuid, mark->name);
 }
 
-/* --- entries of the state directory ------------------------------------------------- */
-
-const char *
-image_mark_state_dir(void)
-{
-	const char *dir = getenv(STATE_DIR_ENV);
-
-	return dir && *dir ? dir : STATE_DIR;
-}
-
-static int
-sync_directory(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd))
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-int
-image_mark_make_state_dir(void)
-{
-	/* Whoever may open an image may know what it is marked with. */
-	return mkdir(image_mark_state_dir(), 0755) && errno != EEXIST ? -errno : 0;
-}
-
-static int
-entry_path(int fd, const char *suffix, char path[PATH_MAX])
-{
-	char identity[IMAGE_IDENTITY_SIZE];
-	int err = image_identity(fd, identity, sizeof(identity));
-
-	if (!err && snprintf(path, PATH_MAX, "%s/mark-%s%s", image_mark_state_dir(), identity,
-			     suffix) >= PATH_MAX)
-		err = -ENAMETOOLONG;
-	return err;
-}
-
-/* The length of the text, or -errno; -ENODATA if there is none. */
-static ssize_t
-entry_get(int fd, char *text, size_t size)
-{
-	char path[PATH_MAX];
-	ssize_t n = entry_path(fd, "", path);
-	struct stat st;
-
-	if (n)
-		return n;
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ENODATA : -errno;
-	if (fstat(fd, &st))
-		n = -errno;
-	else if (!S_ISREG(st.st_mode) || st.st_size > (off_t)size)
-		n = -EBADMSG;
-	else if ((n = read(fd, text, size)) < 0)
-		n = -errno;
-	close(fd);
-	return n > 0 && text[n - 1] == '\n' ? n - 1 : n;
-}
-
-static int
-write_new(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	int err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (dprintf(fd, "%s\n", text) != (int)strlen(text) + 1)
-		err = errno ? -errno : -EIO;
-	else if (fsync(fd))
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static int
-entry_set(int fd, const char *text)
-{
-	char path[PATH_MAX], next[PATH_MAX];
-	int err;
-
-	err = entry_path(fd, "", path);
-	if (!err)
-		err = entry_path(fd, ".new", next);
-	if (!err)
-		err = image_mark_make_state_dir();
-	if (!err)
-		err = write_new(next, text);
-	if (!err && rename(next, path))
-		err = -errno;
-	return err ? err : sync_directory(image_mark_state_dir());
-}
-
-static int
-entry_clear(int fd)
-{
-	char path[PATH_MAX];
-	int err = entry_path(fd, "", path);
-
-	if (err)
-		return err == -ENODATA ? 0 : err;
-	if (unlink(path))
-		return errno == ENOENT ? 0 : -errno;
-	return sync_directory(image_mark_state_dir());
-}
-
-/* --- marks --------------------------------------------------------------------------- */
+/* --- the attribute -------------------------------------------------------------------- */
 
 /* A block device has no attributes: they would be those of its node in /dev. */
 static bool
@@ -212,57 +97,172 @@ is_device(int fd)
 	return !fstat(fd, &st) && S_ISBLK(st.st_mode);
 }
 
+/* As image_mark_get(). */
+static int
+attribute_get(int fd, struct image_mark *mark)
+{
+	char text[IMAGE_MARK_TEXT];
+	ssize_t n = is_device(fd) ? -1 : fgetxattr(fd, IMAGE_MARK_XATTR, text, sizeof(text));
+
+	if (n >= 0)
+		return image_mark_parse(text, (size_t)n, mark);
+	if (is_device(fd) || errno == EOPNOTSUPP)
+		return -ENODATA;
+	return errno == ERANGE ? -EBADMSG : -errno;
+}
+
+static int
+attribute_set(int fd, const char *text)
+{
+	if (is_device(fd))
+		return -EOPNOTSUPP;
+	return fsetxattr(fd, IMAGE_MARK_XATTR, text, strlen(text), 0) || fsync(fd) ? -errno : 0;
+}
+
+static int
+attribute_clear(int fd)
+{
+	struct image_mark mark;
+
+	if (attribute_get(fd, &mark) == -ENODATA)
+		return 0;
+	return fremovexattr(fd, IMAGE_MARK_XATTR) || fsync(fd) ? -errno : 0;
+}
+
+/* Whether the state directory can stand in for an attribute that cannot be written. */
+static bool
+can_stand_in(int err)
+{
+	static const int why[] = { EOPNOTSUPP, ENOSPC, EDQUOT, EROFS, EPERM,
+				   EIO,	       ESTALE, ENODEV, ENXIO };
+
+	for (size_t i = 0; i < sizeof(why) / sizeof(*why); i++)
+		if (err == -why[i])
+			return true;
+	return false;
+}
+
+/* --- the entry of the state directory --------------------------------------------------- */
+
+/* -ENODATA: nothing tells the image from others, so it has none. */
+static int
+entry_name(int fd, char name[ENTRY_NAME])
+{
+	char identity[IMAGE_IDENTITY_SIZE];
+	int err = image_identity(fd, identity, sizeof(identity));
+
+	if (!err)
+		snprintf(name, ENTRY_NAME, "mark-%s", identity);
+	return err;
+}
+
+static int
+entry_get(int fd, struct image_mark *mark)
+{
+	char name[ENTRY_NAME], text[IMAGE_MARK_TEXT];
+	ssize_t n = entry_name(fd, name);
+
+	if (!n)
+		n = state_file_get(name, text, sizeof(text));
+	return n < 0 ? (int)n : image_mark_parse(text, (size_t)n, mark);
+}
+
+static int
+entry_set(int fd, const char *text)
+{
+	char name[ENTRY_NAME];
+	int err = entry_name(fd, name);
+
+	return err ? err : state_file_put(name, text);
+}
+
+static int
+entry_clear(int fd)
+{
+	char name[ENTRY_NAME];
+	int err = entry_name(fd, name);
+
+	if (err)
+		return err == -ENODATA ? 0 : err;
+	return state_file_remove(name);
+}
+
+/* --- marks --------------------------------------------------------------------------- */
+
+/*
+ * Where both are there, of one migration, the attribute could not be written when the entry
+ * was. An entry of another migration is older: since then the attribute has been written
+ * by another host.
+ */
 int
 image_mark_get(int fd, struct image_mark *mark)
 {
-	char text[IMAGE_MARK_TEXT];
-	bool entry = is_device(fd);
-	ssize_t n = 0;
+	struct image_mark entry;
+	int err = attribute_get(fd, mark), entry_err;
 
-	if (!entry) {
-		n = fgetxattr(fd, IMAGE_MARK_XATTR, text, sizeof(text));
-		if (n < 0)
-			n = errno == ERANGE ? -EBADMSG : -errno;
-		entry = n == -EOPNOTSUPP;
+	if (err == -EBADMSG)
+		return err;
+	entry_err = entry_get(fd, &entry);
+	if (err == -ENODATA && entry_err)
+		return entry_err;
+	if (!entry_err && (err || !strcmp(mark->uuid, entry.uuid))) {
+		*mark = entry;
+		return 0;
 	}
-	if (entry)
-		n = entry_get(fd, text, sizeof(text));
-	return n < 0 ? (int)n : image_mark_parse(text, (size_t)n, mark);
+	return err;
+}
+
+static bool
+is_marked(int fd, const struct image_mark *mark)
+{
+	struct image_mark now;
+
+	return !image_mark_get(fd, &now) && now.role == mark->role &&
+	       !strcmp(now.uuid, mark->uuid) && !strcmp(now.name, mark->name);
 }
 
 int
 image_mark_set(int fd, const struct image_mark *mark)
 {
 	char text[IMAGE_MARK_TEXT];
-	size_t len = text_of(mark, text);
+	int err, instead;
 
-	if (!is_device(fd)) {
-		if (!fsetxattr(fd, IMAGE_MARK_XATTR, text, len, 0))
-			return fsync(fd) ? -errno : 0;
-		if (errno != EOPNOTSUPP)
-			return -errno;
-	}
-	return entry_set(fd, text);
+	text_of(mark, text);
+	err = attribute_set(fd, text);
+	if (!err)
+		return entry_clear(fd);
+	if (!can_stand_in(err))
+		return err;
+	instead = entry_set(fd, text);
+	if (err == -EOPNOTSUPP)
+		return instead;
+	/* What the attribute says of another migration still counts. */
+	return !instead && is_marked(fd, mark) ? 0 : err;
 }
 
 int
 image_mark_clear(int fd)
 {
-	if (!is_device(fd)) {
-		if (!fremovexattr(fd, IMAGE_MARK_XATTR))
-			return fsync(fd) ? -errno : 0;
-		if (errno == ENODATA)
-			return 0;
-		if (errno != EOPNOTSUPP)
-			return -errno;
-	}
+	int err = attribute_clear(fd);
+
+	return err ? err : entry_clear(fd);
+}
+
+int
+image_mark_forget(int fd)
+{
 	return entry_clear(fd);
 }
 
+/* What was given up may be the destination again: all of it will be overwritten. */
 static bool
-is_ours(const struct image_mark *mark, const struct image_mark *ours)
+may_open(const struct image_mark *mark, const struct image_mark *ours)
 {
-	return ours && mark->role == ours->role && !strcmp(mark->uuid, ours->uuid);
+	if (!ours)
+		return false;
+	if (mark->role == IMAGE_MARK_ABANDONED)
+		return ours->role == IMAGE_MARK_DESTINATION && strcmp(mark->uuid, ours->uuid);
+	return mark->role == ours->role && !strcmp(mark->uuid, ours->uuid);
 }
 
 int
@@ -272,12 +272,20 @@ image_mark_check(int fd, const char *image, const struct image_mark *ours, char 
 	struct image_mark mark;
 	int err = image_mark_get(fd, &mark);
 
-	if (err == -ENODATA || (!err && is_ours(&mark, ours)))
+	if (err == -ENODATA || (!err && may_open(&mark, ours)))
 		return 0;
 	if (!err && mark.role == IMAGE_MARK_SUPERSEDED) {
 		snprintf(why, size,
 			 "%s is out of date: the disk has moved to %s (to use it all the same: "
 			 "tap-ctl migrate unmark)",
+			 image, mark.name);
+		return -ESTALE;
+	}
+	if (!err && mark.role == IMAGE_MARK_ABANDONED) {
+		snprintf(why, size,
+			 "%s is not a whole disk: its migration was cancelled, the disk is %s "
+			 "(a new migration may overwrite it; to use it all the same: tap-ctl "
+			 "migrate unmark)",
 			 image, mark.name);
 		return -ESTALE;
 	}

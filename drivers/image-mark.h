@@ -2,20 +2,26 @@
 /*
  * image-mark.h - whom an image belongs to while it migrates, and after
  *
- * While a migration exists both its images carry a mark that names its state
- * file; after it has completed the source carries one that names its successor.
- * An image so marked is opened by that migration only.
+ * While a migration exists both its images carry a mark that names its journal.
+ * After it has completed the source carries one that names its successor, and
+ * after it was cancelled the destination, which was never a whole disk, one that
+ * names the source. An image so marked is opened by that migration only; one that
+ * was abandoned by another one too, as the destination that it overwrites.
  *
  * A mark is one line of text,
  *
- *	<version> source|destination|superseded <UUID of the migration> <name>
+ *	<version> <role> <UUID of the migration> <name>
  *
- * where name is the journal's path, or for superseded the "type:path" that
- * the disk is now. A file has it in the extended attribute user.tapmigrate. A
- * block device, or a file whose file system has no such attributes, has it in
- * the state directory, in a file named after its identity (image-identity.h).
+ * where name is the journal's path, or for superseded and abandoned the
+ * "type:path" that the disk is now. A file has it in the extended attribute
+ * user.tapmigrate. A block device, or a file whose attribute cannot be written
+ * (its file system has none, or is full, read-only or out of order), has it in
+ * the state directory, in a file named after its identity (image-identity.h);
+ * of one migration that counts, for it is the later word. Setting the attribute
+ * removes the entry, and clearing a mark removes both.
  *
- * What is read may have been written by anybody.
+ * What is read may have been written by anybody. All that takes an open file
+ * may wait for its storage.
  */
 #ifndef IMAGE_MARK_H
 #define IMAGE_MARK_H
@@ -30,7 +36,8 @@
 enum image_mark_role {
 	IMAGE_MARK_SOURCE,
 	IMAGE_MARK_DESTINATION,
-	IMAGE_MARK_SUPERSEDED,
+	IMAGE_MARK_SUPERSEDED, /* a source that the disk has left */
+	IMAGE_MARK_ABANDONED,  /* a destination that never became the disk */
 	IMAGE_MARK_ROLES
 };
 
@@ -59,19 +66,16 @@ int image_mark_parse(const char *text, size_t len, struct image_mark *mark);
 int image_mark_get(int fd, struct image_mark *mark);
 int image_mark_set(int fd, const struct image_mark *mark);
 int image_mark_clear(int fd);
+/* Of an image that has been removed: it has no entry in the state directory any more. */
+int image_mark_forget(int fd);
 
 /*
- * Whether who has the mark ours (NULL: is no migration) may open the image: 0,
- * and then it has no mark or that one, wherever its journal was; -EBUSY (of
- * a migration), -ESTALE (superseded), or another -errno, with a sentence about
- * the image of that name in why.
+ * Whether the image may be opened by the migration whose mark is ours (NULL: by none): 0,
+ * and then it has no mark or that one, wherever its journal was, or was abandoned and may be
+ * overwritten; -EBUSY (of a migration), -ESTALE (superseded, abandoned), or another -errno,
+ * with a sentence about the image of that name in why.
  */
 int image_mark_check(int fd, const char *image, const struct image_mark *ours, char *why,
 		     size_t size);
-
-/* The state directory: $TAPMIGRATE_STATE_DIR or /var/lib/tapmigrate. */
-const char *image_mark_state_dir(void);
-/* Makes it. 0 or -errno. */
-int image_mark_make_state_dir(void);
 
 #endif

@@ -37,6 +37,7 @@
 #endif
 
 #include "image-mark.h"
+#include "state-dir.h"
 #include "migrate-plugin.h"
 
 static const enum image_mark_role roles[SIDES] = {
@@ -100,7 +101,7 @@ set(const struct migrate *m, enum side side)
 		EPRINTF("%s: cannot be marked as part of a migration (its attribute, or in "
 			"%s): "
 			"%s",
-			image, image_mark_state_dir(), strerror(-err));
+			image, state_dir(), strerror(-err));
 	return err;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/image-identity.o drivers/image-mark.o */
+/* links: drivers/image-identity.o drivers/image-mark.o drivers/state-dir.o */
 /* An image's mark, which anybody may have written. The input is its text. */
 #include <ctype.h>
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/image-identity.o drivers/image-mark.o */
+/* links: drivers/image-identity.o drivers/image-mark.o drivers/state-dir.o */
 /* What an image is recognised by, and what it is marked with. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 
 #include "image-identity.h"
 #include "image-mark.h"
+#include "state-dir.h"
 
 #define UUID  "01234567-89ab-cdef-0123-456789abcdef"
 #define OTHER "11234567-89ab-cdef-0123-456789abcdef"
@@ -169,6 +171,65 @@ a_mark_is_set_read_and_cleared(void **state)
 	close(fd);
 }
 
+/* As it is where the attribute could not be written. */
+static void
+enter(int fd, const char *text)
+{
+	char name[IMAGE_IDENTITY_SIZE + 8];
+
+	assert_int_equal(image_identity(fd, id, sizeof(id)), 0);
+	snprintf(name, sizeof(name), "mark-%s", id);
+	assert_int_equal(state_file_put(name, text), 0);
+}
+
+static bool
+is_entered(void)
+{
+	char name[IMAGE_IDENTITY_SIZE + 8], text[8];
+
+	snprintf(name, sizeof(name), "mark-%s", id);
+	return state_file_get(name, text, sizeof(text)) != -ENODATA;
+}
+
+static void
+the_state_directory_stands_in_for_an_attribute(void **state)
+{
+	struct image_mark mark = a_mark(IMAGE_MARK_SOURCE, UUID, "/j"), got;
+	int fd = image("full");
+
+	/* There is no attribute. */
+	enter(fd, "1 source " UUID " /j");
+	assert_int_equal(image_mark_get(fd, &got), 0);
+	assert_int_equal(got.role, IMAGE_MARK_SOURCE);
+
+	/* Once it can be written it is the only one. */
+	assert_int_equal(image_mark_set(fd, &mark), 0);
+	assert_false(is_entered());
+
+	/* What could not be written over it is the later word of that migration. */
+	enter(fd, "1 superseded " UUID " aio:/b");
+	assert_int_equal(image_mark_get(fd, &got), 0);
+	assert_int_equal(got.role, IMAGE_MARK_SUPERSEDED);
+	assert_string_equal(got.name, "aio:/b");
+
+	/* Of another migration it is older. */
+	enter(fd, "1 superseded " OTHER " aio:/b");
+	assert_int_equal(image_mark_get(fd, &got), 0);
+	assert_int_equal(got.role, IMAGE_MARK_SOURCE);
+
+	/* Neither is taken for none. */
+	enter(fd, "?");
+	assert_int_equal(image_mark_get(fd, &got), 0);
+	assert_int_equal(fremovexattr(fd, IMAGE_MARK_XATTR), 0);
+	assert_int_equal(image_mark_get(fd, &got), -EBADMSG);
+	assert_int_equal(image_mark_set(fd, &mark), 0);
+	enter(fd, "1 source " UUID " /j");
+	assert_int_equal(image_mark_clear(fd), 0);
+	assert_false(is_entered());
+	assert_int_equal(image_mark_get(fd, &got), -ENODATA);
+	close(fd);
+}
+
 static void
 what_is_no_mark_is_not_taken_for_one(void **state)
 {
@@ -227,6 +288,8 @@ an_image_is_opened_by_its_migration_only(void **state)
 	const struct image_mark elsewhere = a_mark(IMAGE_MARK_SOURCE, UUID, "/k");
 	const struct image_mark destination = a_mark(IMAGE_MARK_DESTINATION, UUID, "/j");
 	const struct image_mark other = a_mark(IMAGE_MARK_SOURCE, OTHER, "/j");
+	const struct image_mark next = a_mark(IMAGE_MARK_DESTINATION, OTHER, "/k");
+	const struct image_mark abandoned = a_mark(IMAGE_MARK_ABANDONED, UUID, "aio:/old");
 	const struct image_mark old = a_mark(IMAGE_MARK_SUPERSEDED, UUID, "aio:/new");
 	int fd = image("disk");
 
@@ -242,6 +305,14 @@ an_image_is_opened_by_its_migration_only(void **state)
 	assert_int_equal(image_mark_set(fd, &old), 0);
 	assert_int_equal(check(fd, &source, "has moved to aio:/new"), -ESTALE);
 	assert_int_equal(check(fd, NULL, "tap-ctl migrate unmark"), -ESTALE);
+	/* What was abandoned may be overwritten, but not by a migration that it was cancelled
+	 * in.
+	 */
+	assert_int_equal(image_mark_set(fd, &abandoned), 0);
+	assert_int_equal(check(fd, NULL, "cancelled, the disk is aio:/old"), -ESTALE);
+	assert_int_equal(check(fd, &source, "not a whole disk"), -ESTALE);
+	assert_int_equal(check(fd, &destination, "not a whole disk"), -ESTALE);
+	assert_int_equal(check(fd, &next, ""), 0);
 	assert_int_equal(fsetxattr(fd, IMAGE_MARK_XATTR, "?", 1, 0), 0);
 	assert_int_equal(check(fd, NULL, "not understood"), -EBADMSG);
 	close(fd);
@@ -272,6 +343,7 @@ main(void)
 		cmocka_unit_test(what_is_no_image_has_no_identity),
 		cmocka_unit_test(a_device_is_what_the_kernel_and_udev_say),
 		cmocka_unit_test(a_mark_is_set_read_and_cleared),
+		cmocka_unit_test(the_state_directory_stands_in_for_an_attribute),
 		cmocka_unit_test(what_is_no_mark_is_not_taken_for_one),
 		cmocka_unit_test(an_image_is_opened_by_its_migration_only),
 	};

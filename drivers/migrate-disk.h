@@ -27,7 +27,7 @@ struct image_disk {
 	bool handed_over;      /* closing the image is somebody else's business */
 	bool closed;
 	bool sparse; /* made for this migration: the copy's zeroes need not be kept allocated */
-	int fd; /* the file or device, by a descriptor of our own; -1: there is none */
+	int fd;	     /* the file or device, by a descriptor of our own; -1: there is none */
 };
 
 /*

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: tests/fuzz/host.o drivers/block-migrate.o drivers/migrate-commands.o */
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
-/* links: drivers/migrate-mark.o drivers/image-mark.o drivers/state-dir.o drivers/image-identity.o */
+/* links: drivers/state-dir.o */
+/* links: drivers/migrate-mark.o drivers/image-mark.o drivers/image-identity.o */
 /* links: drivers/image-lock.o */
 /* links: drivers/migrate-journal.o drivers/migrate-file.o drivers/migrate-store.o */
 /* links: drivers/migrate-live.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/block-aio.o drivers/zero-as-is.o drivers/tapdisk-vbd.o drivers/tapdisk-image.o */
-/* links: drivers/image-identity.o drivers/image-mark.o drivers/state-dir.o drivers/image-lock.o */
+/* links: drivers/block-aio.o drivers/tapdisk-vbd.o drivers/tapdisk-image.o */
+/* links: drivers/zero-as-is.o drivers/state-dir.o */
+/* links: drivers/image-identity.o drivers/image-mark.o drivers/image-lock.o */
 /* links: drivers/tapdisk-interface.o drivers/tapdisk-driver.o drivers/tapdisk-disktype.o */
 /* links: drivers/tapdisk-server.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */

@@ -7,6 +7,9 @@
  * leaves threads to others: a flush (one fdatasync serves all flushes that wait
  * for it), and one of zeroes or block status.
  *
+ * The size of an image is fixed when it is opened. What a file has lost since by
+ * being cut off is an error, never a hole: see "the end of the image".
+ *
  * An image is locked while it is open: no two writers, no writer beside readers.
  * One that a migration has marked is not opened at all, not even to be read: it
  * is half of a disk, or an old one (image-mark.h).
@@ -39,6 +42,7 @@ struct tdaio_request {
 	td_request_t treq; /* what has not been answered yet */
 	int secs;	   /* of the step that is under way */
 	int status;	   /* block status of those */
+	off_t size;	   /* bytes of the image just after its work, or -errno */
 	int err;
 	struct list_head link;
 };
@@ -62,11 +66,16 @@ struct tdaio {
 	unsigned int n_requests;
 	unsigned int in_flight;
 
+	uint64_t size;	/* bytes, when it was opened */
+	uint64_t end;	/* bytes: as much is there, as far as has been seen */
+	uint64_t wrote; /* bytes: nothing behind that was written */
+
 	struct list_head works; /* zeroes and status; the first one is running */
 
 	struct list_head flushes;  /* wait for the next fdatasync */
 	struct list_head flushing; /* wait for the one that is running */
 	struct td_work flush;
+	off_t flush_size; /* bytes of the image just after it, or -errno */
 	int flush_err;
 };
 
@@ -142,6 +151,69 @@ tdaio_answer_step(struct tdaio_request *req)
 	return true;
 }
 
+/* --- the end of the image ----------------------------------------------------- */
+
+/*
+ * A file that somebody cuts off has lost what lay behind, though its holes and its
+ * writes look as if it had not: no data is found there, and a write there makes the
+ * file longer again, with zeroes in the place of what is lost. So the smallest size
+ * that was ever seen counts. What reaches behind it fails, until the image is opened
+ * again, and with it the first flush after a write there was lost.
+ *
+ * The size is looked at by the worker threads only, after each of their calls: the
+ * loop has nothing but a comparison to do for a read or a write. A device does not
+ * grow by being written, and its kernel knows its end.
+ */
+
+/* Bytes, or -errno. May wait. */
+static off_t
+tdaio_size_now(const struct tdaio *aio)
+{
+	off_t size = lseek(aio->fd, 0, SEEK_END);
+
+	return size < 0 ? -errno : size;
+}
+
+static void
+tdaio_learn_size(struct tdaio *aio, off_t size)
+{
+	uint64_t end = (uint64_t)size & ~(uint64_t)(SECTOR_SIZE - 1);
+
+	if (size < 0 || end >= aio->end || aio->block_device)
+		return;
+	EPRINTF("%s: cut off at %llu of %llu bytes; what lay behind is lost, and gives errors "
+		"until the image is opened again",
+		aio->driver->name, (unsigned long long)size, (unsigned long long)aio->size);
+	aio->end = end;
+}
+
+static uint64_t
+tdaio_end_of(const td_request_t *treq)
+{
+	return (treq->sec + (td_sector_t)treq->secs) << SECTOR_SHIFT;
+}
+
+/* False if the request reaches behind the end, and has been answered. */
+static bool
+tdaio_reaches(const struct tdaio *aio, td_request_t treq)
+{
+	if (tdaio_end_of(&treq) <= aio->end)
+		return true;
+	td_complete_request(treq, -EIO);
+	return false;
+}
+
+/* The same of one that writes. */
+static bool
+tdaio_may_write(struct tdaio *aio, td_request_t treq)
+{
+	if (!tdaio_reaches(aio, treq))
+		return false;
+	if (tdaio_end_of(&treq) > aio->wrote)
+		aio->wrote = tdaio_end_of(&treq);
+	return true;
+}
+
 /* --- reading and writing ------------------------------------------------------ */
 
 static void
@@ -154,8 +226,11 @@ static void
 tdaio_queue_read(td_driver_t *driver, td_request_t treq)
 {
 	struct tdaio *aio = driver->data;
-	struct tdaio_request *req = tdaio_get(aio, treq);
+	struct tdaio_request *req;
 
+	if (!tdaio_reaches(aio, treq))
+		return;
+	req = tdaio_get(aio, treq);
 	if (!req)
 		return;
 	td_prep_read(driver, &req->tiocb, aio->fd, treq.buf, (size_t)treq.secs << SECTOR_SHIFT,
@@ -167,8 +242,11 @@ static void
 tdaio_queue_write(td_driver_t *driver, td_request_t treq)
 {
 	struct tdaio *aio = driver->data;
-	struct tdaio_request *req = tdaio_get(aio, treq);
+	struct tdaio_request *req;
 
+	if (!tdaio_may_write(aio, treq))
+		return;
+	req = tdaio_get(aio, treq);
 	if (!req)
 		return;
 	td_prep_write(driver, &req->tiocb, aio->fd, treq.buf, (size_t)treq.secs << SECTOR_SHIFT,
@@ -184,6 +262,29 @@ tdaio_flush_run(struct td_work *work)
 	struct tdaio *aio = list_entry(work, struct tdaio, flush);
 
 	aio->flush_err = fdatasync(aio->fd) ? -errno : 0;
+	aio->flush_size = tdaio_size_now(aio);
+}
+
+/* What the flush that has run says of the image, and of all that was written to it. */
+static int
+tdaio_flush_result(struct tdaio *aio)
+{
+	int err = aio->flush_err;
+
+	tdaio_learn_size(aio, aio->flush_size);
+	if (!err && aio->flush_size < 0)
+		err = (int)aio->flush_size;
+	if (aio->wrote > aio->end) {
+		aio->wrote = aio->end;
+		err = -EIO;
+	}
+	return err;
+}
+
+static bool
+tdaio_is_whole(const struct tdaio *aio)
+{
+	return aio->end == aio->size && aio->flush_size >= (off_t)aio->size;
 }
 
 static void tdaio_flush_done(struct td_work *work);
@@ -208,7 +309,8 @@ tdaio_flush_done(struct td_work *work)
 	struct tdaio *aio = list_entry(work, struct tdaio, flush);
 	struct tdaio_request *req, *next;
 	struct list_head done;
-	int err = aio->flush_err;
+	int err = tdaio_flush_result(aio);
+	bool whole = tdaio_is_whole(aio);
 
 	INIT_LIST_HEAD(&done);
 	while (!list_empty(&aio->flushing))
@@ -216,8 +318,10 @@ tdaio_flush_done(struct td_work *work)
 	tdaio_flush_start(aio);
 
 	list_for_each_entry_safe(req, next, &done, link) {
+		bool wants_whole = req->treq.flags & TD_REQ_WHOLE;
+
 		list_del(&req->link);
-		tdaio_finish(req, err);
+		tdaio_finish(req, !err && wants_whole && !whole ? -EMEDIUMTYPE : err);
 	}
 }
 
@@ -289,6 +393,10 @@ tdaio_zero_run(struct td_work *work)
 		req->err = zero_as_is(req->aio->fd, start, start + bytes);
 	else if (fallocate(req->aio->fd, mode | FALLOC_FL_KEEP_SIZE, start, bytes))
 		req->err = -errno;
+	/* The calls ignore what is behind the end. */
+	req->size = tdaio_size_now(req->aio);
+	if (req->size < start + bytes)
+		req->err = req->size < 0 ? (int)req->size : -EIO;
 }
 
 static void tdaio_zero_write(struct tdaio_request *req);
@@ -341,6 +449,7 @@ tdaio_zero_done(struct td_work *work)
 {
 	struct tdaio_request *req = tdaio_work_ended(work);
 
+	tdaio_learn_size(req->aio, req->size);
 	if (!zeroes_as_is(req) && (req->err == -EOPNOTSUPP || req->err == -ENOSYS)) {
 		*tdaio_zero_lacks(req) = true;
 		tdaio_zero_by_hand(req);
@@ -352,8 +461,12 @@ tdaio_zero_done(struct td_work *work)
 static void
 tdaio_queue_zero(td_driver_t *driver, td_request_t treq)
 {
-	struct tdaio_request *req = tdaio_get(driver->data, treq);
+	struct tdaio *aio = driver->data;
+	struct tdaio_request *req;
 
+	if (!tdaio_may_write(aio, treq))
+		return;
+	req = tdaio_get(aio, treq);
 	if (!req)
 		return;
 	if (!zeroes_as_is(req) && *tdaio_zero_lacks(req)) {
@@ -382,7 +495,7 @@ tdaio_status_run(struct td_work *work)
 	req->err = 0;
 	req->status = TD_BLOCK_STATE_HOLE | TD_BLOCK_STATE_ZERO;
 	if (data < 0) {
-		/* ENXIO: nothing but a hole up to the end of the file. */
+		/* ENXIO: no data up to the end of the file; that is looked at below. */
 		req->err = errno == ENXIO ? 0 : -errno;
 	} else if (data - start >= SECTOR_SIZE) {
 		run = data - start;
@@ -396,7 +509,22 @@ tdaio_status_run(struct td_work *work)
 			run = (hole - start + SECTOR_SIZE - 1) & ~(off_t)(SECTOR_SIZE - 1);
 	}
 
+	req->size = tdaio_size_now(req->aio);
+	if (req->size < 0)
+		req->err = (int)req->size;
 	req->secs = (int)((run < left ? run : left) >> SECTOR_SHIFT);
+}
+
+/* There is an answer for as much of the step as the image has. */
+static void
+tdaio_status_cut(struct tdaio_request *req)
+{
+	uint64_t start = req->treq.sec << SECTOR_SHIFT, end = req->aio->end;
+
+	if (start >= end)
+		req->err = -EIO;
+	else if ((uint64_t)req->secs > (end - start) >> SECTOR_SHIFT)
+		req->secs = (int)((end - start) >> SECTOR_SHIFT);
 }
 
 static void
@@ -404,6 +532,9 @@ tdaio_status_done(struct td_work *work)
 {
 	struct tdaio_request *req = tdaio_work_ended(work);
 
+	tdaio_learn_size(req->aio, req->size);
+	if (!req->err)
+		tdaio_status_cut(req);
 	if (req->err)
 		tdaio_finish(req, req->err == -EINVAL ? -EOPNOTSUPP : req->err);
 	else if (!tdaio_answer_step(req))
@@ -602,6 +733,7 @@ tdaio_get_info(struct tdaio *aio, const char *name, td_disk_info_t *info)
 		return -EINVAL;
 	}
 
+	aio->size = aio->end = bytes;
 	info->size = bytes >> SECTOR_SHIFT;
 	info->sector_size = logical;
 	return 0;

@@ -170,7 +170,13 @@ static char zeroes[ZERO_SECTORS * SECTOR_BYTES] __attribute__((aligned(4096)));
 static void
 send_flush(struct image_disk *d, td_request_t treq)
 {
-	image_request_done(treq, fdatasync(d->fd) ? -errno : 0);
+	const struct request *r = treq.cb_data;
+	off_t bytes = (off_t)d->disk.sectors * SECTOR_BYTES;
+	int err = fdatasync(d->fd) ? -errno : 0;
+
+	if (!err && r->io->whole && lseek(d->fd, 0, SEEK_END) < bytes)
+		err = -EMEDIUMTYPE;
+	image_request_done(treq, err);
 }
 
 static void
@@ -220,6 +226,8 @@ image_disk_submit(struct disk *disk, struct disk_io *io)
 		treq.flags = TD_REQ_AS_IS;
 	if (io->op == DISK_STATUS)
 		treq.flags = TD_REQ_ONE;
+	if (io->op == DISK_FLUSH && io->whole)
+		treq.flags = TD_REQ_WHOLE;
 #endif
 	if (io->op == DISK_FLUSH) {
 		treq.secs = 0;

@@ -12,6 +12,7 @@
  *    TD_REQ_DISCARD: one whose read-back is undefined does not exist here;
  *  - TD_REQ_AS_IS: the same, and neither is anything deallocated nor allocated;
  *  - TD_REQ_ONE: a block status of which only the first extent is wanted;
+ *  - TD_REQ_WHOLE: a flush that is -EMEDIUMTYPE if the image has become smaller;
  *  - td_request_wanted(): whether somebody still waits for the answer;
  *  - TD_OPEN_MIGRATION: an image is opened in spite of a migration's mark;
  *  - an image handed over in a running VBD (tapdisk-vbd.h).
@@ -72,6 +73,8 @@ enum TD_OPS {
 #define TD_REQ_ONE (1 << 1)
 /* TD_OP_ZERO: a hint. A driver that would have to write the zeroes answers -EOPNOTSUPP. */
 #define TD_REQ_DISCARD (1 << 3)
+/* TD_OP_FLUSH: the image must be as large as when it was opened. */
+#define TD_REQ_WHOLE (1 << 4)
 
 /* td_disk_info.info: VDISK_ bits as in Xen's block protocol, then ours */
 #define TD_INFO_CDROM	 0x0001

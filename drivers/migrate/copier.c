@@ -518,9 +518,10 @@ copy_status_done(struct side_io *sio, int err)
 	}
 	if (err || !sio->io.zero) {
 		/* Data may be believed for as long as we like: it is at worst copied
-		 * for nothing. A disk that cannot say is data all over. */
-		c->seen.data_from = err ? 0 : sector;
-		c->seen.data_until = err ? UINT64_MAX : until;
+		 * for nothing. A disk that cannot say is data all over, and what has
+		 * failed is read, to see whether it can be. */
+		c->seen.data_from = err == -EOPNOTSUPP ? 0 : sector;
+		c->seen.data_until = err == -EOPNOTSUPP ? UINT64_MAX : err ? end : until;
 		copy_step(copy);
 		return;
 	}

@@ -42,7 +42,7 @@ enum disk_op {
 	DISK_READ,
 	DISK_WRITE,
 	DISK_ZERO,   /* the range reads as zeroes afterwards; see no_hole, as_is */
-	DISK_FLUSH,  /* every write answered before it was submitted is stable */
+	DISK_FLUSH,  /* every write answered before it was submitted is stable; see whole */
 	DISK_STATUS, /* is the start of the range known to be zero, and how far? */
 };
 
@@ -62,6 +62,7 @@ struct disk_io {
 	enum disk_op op;
 	bool no_hole; /* DISK_ZERO: the range must stay allocated */
 	bool as_is;   /* DISK_ZERO: what was reserved stays so, and what was not stays not */
+	bool whole;   /* DISK_FLUSH: -EMEDIUMTYPE if the disk is smaller than it was at first */
 	bool zero;    /* DISK_STATUS: answer */
 	uint64_t sector;
 	uint32_t count; /* sectors; 0 for a flush */

@@ -63,6 +63,7 @@ struct flush {
 	uint64_t ack_seq;    /* waits for the early writes up to this one */
 	uint64_t seq[SIDES]; /* what a good flush of the side covers */
 	enum flush_kind kind;
+	bool whole;	    /* fails on a disk that has become smaller */
 	side_mask needed;   /* flush_sides' */
 	side_mask must;	    /* sides without which nothing is stable */
 	side_mask awaited;  /* sides that were asked */
@@ -1170,6 +1171,7 @@ flush_submit(struct flush *f, side_mask sides)
 			f->asked[s] = e->marks.wrote[s];
 			f->errors[s] = e->side[s].flush_errors;
 			f->sio[s].io.op = DISK_FLUSH;
+			f->sio[s].io.whole = f->whole;
 			engine_submit(e, s, &f->sio[s]);
 		}
 }
@@ -1375,7 +1377,7 @@ flush_new(struct engine *e)
 
 /* In its turn, as the guest's. */
 static void
-flush_sides(struct engine *e, enum flush_kind kind, side_mask sides,
+flush_sides(struct engine *e, enum flush_kind kind, side_mask sides, bool whole,
 	    void (*done)(void *ctx, int err), void *ctx)
 {
 	struct flush *f = flush_new(e);
@@ -1385,6 +1387,7 @@ flush_sides(struct engine *e, enum flush_kind kind, side_mask sides,
 		return;
 	}
 	f->kind = kind;
+	f->whole = whole;
 	f->needed = sides;
 	f->done = done;
 	f->ctx = ctx;
@@ -1395,13 +1398,20 @@ flush_sides(struct engine *e, enum flush_kind kind, side_mask sides,
 void
 engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err), void *ctx)
 {
-	flush_sides(e, FLUSH_SIDE, side_bit(side), done, ctx);
+	flush_sides(e, FLUSH_SIDE, side_bit(side), false, done, ctx);
+}
+
+void
+engine_flush_whole(struct engine *e, enum side side, void (*done)(void *ctx, int err),
+		   void *ctx)
+{
+	flush_sides(e, FLUSH_SIDE, side_bit(side), true, done, ctx);
 }
 
 void
 engine_flush_both(struct engine *e, void (*done)(void *ctx, int err), void *ctx)
 {
-	flush_sides(e, FLUSH_SAID, BOTH, done, ctx);
+	flush_sides(e, FLUSH_SAID, BOTH, false, done, ctx);
 }
 
 /* Writes that have settled wait until that is stable, as many at once as there are. */

@@ -307,6 +307,13 @@ void engine_submit(struct engine *e, enum side side, struct side_io *sio);
 void engine_flush_side(struct engine *e, enum side side, void (*done)(void *ctx, int err),
 		       void *ctx);
 
+/*
+ * The same for a side that is to be the whole disk: -EMEDIUMTYPE if it has become smaller,
+ * and what it has lost may have been written and flushed long ago.
+ */
+void engine_flush_whole(struct engine *e, enum side side, void (*done)(void *ctx, int err),
+			void *ctx);
+
 /* The same of both sides, and the journal says so when done is called. */
 void engine_flush_both(struct engine *e, void (*done)(void *ctx, int err), void *ctx);
 

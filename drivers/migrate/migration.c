@@ -230,7 +230,7 @@ static void
 flush_destination(struct migration *m)
 {
 	m->flushing = true;
-	engine_flush_side(&m->engine, DST, completion_flushed, m);
+	engine_flush_whole(&m->engine, DST, completion_flushed, m);
 }
 
 static void
@@ -260,7 +260,11 @@ rollback_flushed(void *ctx, int err)
 	if (m->stopping || err == -EAGAIN)
 		return; /* to the pump, which flushes again what is left after another's failure
 			 */
-	if (err) {
+	if (err == -EMEDIUMTYPE) {
+		/* What both sides held is the destination's alone now: it is copied back
+		 * first, as far as the source that is left takes it. */
+		m->source_short = true;
+	} else if (err) {
 		m->copier.stop = COPIER_WRITE_ERRORS;
 		m->copier.error = m->error = err;
 	} else if (!lacking(m, SRC)) {
@@ -286,7 +290,8 @@ pump_rolling_back(struct migration *m)
 		   !m->engine.side[SRC].owed && !m->error) {
 		/* Of a destination that does not answer nothing is needed any more. */
 		m->source_flushing = true;
-		engine_flush_side(&m->engine, SRC, rollback_flushed, m);
+		(m->source_short ? engine_flush_side : engine_flush_whole)(&m->engine, SRC,
+									   rollback_flushed, m);
 	}
 }
 

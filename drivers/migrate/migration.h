@@ -89,6 +89,7 @@ struct migration {
 	bool flushed_ahead;   /* one has been done before the guest's writes are held */
 	bool flush_ignored;   /* ... and belongs to a completion that was given up */
 	bool source_flushing; /* rollback's */
+	bool source_short;    /* ... has found the source smaller than it was */
 	bool recording;	      /* that it has ended, before anybody is told */
 	bool is_recorded;     /* ... and that is stable */
 	struct journal_wait recorded;

@@ -129,13 +129,22 @@ zero_all(td_image_t *image, td_sector_t sec, int secs, int flags)
 }
 
 static int
-flush(td_image_t *image)
+flush_as(td_image_t *image, int flags)
 {
+	td_request_t treq = request(TD_OP_FLUSH, NULL, 0, 0);
+
+	treq.flags = flags;
 	expect();
-	td_queue_flush(image, request(TD_OP_FLUSH, NULL, 0, 0));
+	td_queue_flush(image, treq);
 	while (!answers)
 		tapdisk_server_iterate();
 	return last_err;
+}
+
+static int
+flush(td_image_t *image)
+{
+	return flush_as(image, 0);
 }
 
 static off_t
@@ -292,6 +301,20 @@ block_status_tells_data_from_holes_in_order(void **state)
 	assert_int_equal(status_data, MIB_SECTORS);
 	assert_int_equal(status_holes, 3 * MIB_SECTORS - 16);
 	tapdisk_image_close(image);
+}
+
+/* Asks about the range; what it has of data and holes is in status_. */
+static int
+status_all(td_image_t *image, td_sector_t sec, int secs)
+{
+	td_request_t treq = request(TD_OP_BLOCK_STATUS, NULL, sec, secs);
+
+	treq.cb = status_answer;
+	status_next = sec;
+	status_data = status_holes = 0;
+	expect();
+	td_queue_block_status(image, &treq);
+	return wait_for((td_sector_t)secs);
 }
 
 /* Data and holes in turn, 64 KiB each: a hole first. */
@@ -504,6 +527,129 @@ a_file_that_shrinks_gives_errors_not_old_data(void **state)
 	tapdisk_image_close(image);
 }
 
+static off_t
+file_size(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void
+behind_the_end_of_a_file_is_an_error_not_a_hole(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(write_all(image, data, MIB_SECTORS, 2 * MIB_SECTORS), 0);
+	assert_int_equal(truncate(path, 2 * MIB + 4096), 0);
+	assert_int_equal(status_all(image, 3 * MIB_SECTORS, MIB_SECTORS), -EIO);
+	assert_int_equal(status_data + status_holes, 0);
+	assert_int_equal(status_all(image, 0, 4 * MIB_SECTORS), -EIO);
+	assert_int_equal(status_holes, MIB_SECTORS);
+	assert_int_equal(status_data, MIB_SECTORS + 8);
+	tapdisk_image_close(image);
+}
+
+static void
+a_hole_that_was_there_is_told_up_to_where_the_file_is_cut_off(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(truncate(path, 2 * MIB + 700), 0);
+	assert_int_equal(status_all(image, 0, 4 * MIB_SECTORS), -EIO);
+	assert_int_equal(status_holes, 2 * MIB_SECTORS + 1); /* a sector in part is lost */
+	assert_int_equal(status_data, 0);
+	tapdisk_image_close(image);
+}
+
+static void
+a_file_that_was_cut_off_does_not_become_whole_by_growing(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(write_all(image, data, 0, 4 * MIB_SECTORS), 0);
+	assert_int_equal(truncate(path, MIB), 0);
+	assert_int_equal(status_all(image, MIB_SECTORS, 8), -EIO);
+	assert_int_equal(write_all(image, data, 3 * MIB_SECTORS, 8), -EIO);
+	assert_int_equal(zero_all(image, MIB_SECTORS - 8, 16, 0), -EIO);
+	assert_int_equal(file_size(), MIB);
+
+	assert_int_equal(truncate(path, 4 * MIB), 0);
+	assert_int_equal(read_all(image, back, MIB_SECTORS, 8), -EIO);
+	assert_int_equal(status_all(image, MIB_SECTORS, 8), -EIO);
+	assert_int_equal(write_all(image, data, MIB_SECTORS - 8, 8), 0);
+	tapdisk_image_close(image);
+
+	image = opened(0);
+	assert_int_equal(read_all(image, back, MIB_SECTORS, 8), 0);
+	tapdisk_image_close(image);
+}
+
+static void
+zeroes_are_not_made_behind_the_end(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(truncate(path, MIB), 0);
+	assert_int_equal(zero_all(image, MIB_SECTORS - 8, 16, 0), -EIO);
+	assert_int_equal(zero_all(image, 2 * MIB_SECTORS, 8, TD_REQ_NO_HOLE), -EIO);
+	assert_int_equal(file_size(), MIB);
+	assert_int_equal(zero_all(image, MIB_SECTORS - 8, 8, 0), 0);
+	tapdisk_image_close(image);
+}
+
+static void
+a_flush_tells_once_of_writes_that_were_cut_off(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(write_all(image, data, 0, 4 * MIB_SECTORS), 0);
+	assert_int_equal(truncate(path, MIB), 0);
+	assert_int_equal(flush(image), -EIO);
+	assert_int_equal(flush(image), 0);
+	assert_int_equal(write_all(image, data, 0, MIB_SECTORS), 0);
+	assert_int_equal(flush(image), 0);
+	assert_int_equal(write_all(image, data, MIB_SECTORS, 8), -EIO);
+	assert_int_equal(flush(image), 0);
+
+	/* Somebody who knows of the cut already is no reason not to tell. */
+	assert_int_equal(truncate(path, MIB / 2), 0);
+	assert_int_equal(status_all(image, MIB_SECTORS / 2, 8), -EIO);
+	assert_int_equal(flush(image), -EIO);
+	assert_int_equal(flush(image), 0);
+	tapdisk_image_close(image);
+}
+
+static void
+what_was_never_written_can_be_flushed_without_the_end(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(write_all(image, data, 0, MIB_SECTORS), 0);
+	assert_int_equal(flush_as(image, TD_REQ_WHOLE), 0);
+	assert_int_equal(truncate(path, 2 * MIB), 0);
+	assert_int_equal(flush(image), 0);
+	assert_int_equal(flush_as(image, TD_REQ_WHOLE), -EMEDIUMTYPE);
+	assert_int_equal(truncate(path, 4 * MIB), 0);
+	assert_int_equal(flush(image), 0);
+	assert_int_equal(flush_as(image, TD_REQ_WHOLE), -EMEDIUMTYPE);
+	tapdisk_image_close(image);
+}
+
+static void
+a_file_may_grow(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(truncate(path, 8 * MIB), 0);
+	assert_int_equal(flush_as(image, TD_REQ_WHOLE), 0);
+	assert_int_equal(write_all(image, data, 4 * MIB_SECTORS - 8, 8), 0);
+	assert_int_equal(truncate(path, 4 * MIB), 0);
+	assert_int_equal(flush_as(image, TD_REQ_WHOLE), 0);
+	tapdisk_image_close(image);
+}
+
 static void
 the_page_cache_is_used_where_it_is_asked_for(void **state)
 {
@@ -537,6 +683,13 @@ main(void)
 		TEST(sizes_that_are_not_whole_sectors_are_refused),
 		TEST(what_is_no_disk_is_refused),
 		TEST(a_file_that_shrinks_gives_errors_not_old_data),
+		TEST(behind_the_end_of_a_file_is_an_error_not_a_hole),
+		TEST(a_hole_that_was_there_is_told_up_to_where_the_file_is_cut_off),
+		TEST(a_file_that_was_cut_off_does_not_become_whole_by_growing),
+		TEST(zeroes_are_not_made_behind_the_end),
+		TEST(a_flush_tells_once_of_writes_that_were_cut_off),
+		TEST(what_was_never_written_can_be_flushed_without_the_end),
+		TEST(a_file_may_grow),
 		TEST(the_page_cache_is_used_where_it_is_asked_for),
 	};
 

@@ -19,6 +19,7 @@
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
+#include "tapdisk-loop.h"
 #include "tapdisk-worker.h"
 #include "zero-as-is.h"
 
@@ -752,6 +753,24 @@ tdaio_free(struct tdaio *aio)
 		close(aio->fd);
 }
 
+/* All that may wait for the file's storage. */
+static int
+tdaio_open_image(struct tdaio *aio, const char *name, td_flag_t flags)
+{
+	int err;
+
+	aio->fd = tdaio_open_file(aio, name, flags);
+	if (aio->fd < 0)
+		return aio->fd;
+
+	err = tdaio_lock(aio, name);
+	if (!err && !(flags & TD_OPEN_MIGRATION))
+		err = tdaio_check_mark(aio, name);
+	if (!err)
+		err = tdaio_get_info(aio, name, &aio->driver->info);
+	return err;
+}
+
 static int
 tdaio_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encryption,
 	   td_flag_t flags)
@@ -766,19 +785,13 @@ tdaio_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encr
 	INIT_LIST_HEAD(&aio->flushes);
 	INIT_LIST_HEAD(&aio->flushing);
 
-	aio->fd = tdaio_open_file(aio, name, flags);
-	if (aio->fd < 0)
-		return aio->fd;
-
-	err = tdaio_lock(aio, name);
-	if (!err && !(flags & TD_OPEN_MIGRATION))
-		err = tdaio_check_mark(aio, name);
-	if (!err)
-		err = tdaio_get_info(aio, name, &driver->info);
+	tapdisk_loop_lend();
+	err = tdaio_open_image(aio, name, flags);
 	if (!err && !tdaio_grow(aio))
 		err = -ENOMEM;
 	if (err)
 		tdaio_free(aio);
+	tapdisk_loop_take_back();
 	return err;
 }
 
@@ -789,7 +802,9 @@ tdaio_close(td_driver_t *driver)
 
 	while (aio->in_flight)
 		tapdisk_server_iterate();
+	tapdisk_loop_lend();
 	tdaio_free(aio);
+	tapdisk_loop_take_back();
 	return 0;
 }
 

@@ -633,7 +633,10 @@ only_stalled(const struct migrate *m)
 	       (!s[DST].inflight || s[DST].stalled);
 }
 
-/* Only what does not answer stays open, and locked: the other disk may be used. */
+/*
+ * Only what does not answer stays open, and locked: the other disk may be used. Closing
+ * that lends the loop; until it is closed on_tick() takes m for one that has its driver.
+ */
 static void
 linger(struct migrate *m)
 {
@@ -648,6 +651,7 @@ linger(struct migrate *m)
 				"it does",
 				m->path, migrate_side_name(side));
 	}
+	m->driver = NULL;
 }
 
 static void
@@ -737,7 +741,6 @@ migrate_close(td_driver_t *driver)
 	if (m->remove && m->ended && m->disk[m->served].handed_over)
 		remove_journal(m);
 	say_last(m);
-	m->driver = NULL;
 	if (m->over || migration_quiet(&m->migration))
 		bury(m);
 	else

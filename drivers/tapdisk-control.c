@@ -16,6 +16,7 @@
 
 #include "tapdisk-blkif-xen.h"
 #include "tapdisk-log.h"
+#include "tapdisk-loop.h"
 #include "tapdisk-message.h"
 #include "tapdisk-nbdserver.h"
 #include "tapdisk-server.h"
@@ -41,6 +42,7 @@ enum conn_state {
 	CONN_FREE,
 	CONN_RECEIVING,
 	CONN_READY,   /* has a request for tapdisk_control_run() */
+	CONN_HANDLED, /* a handler has it, which may lend the loop: nobody else touches it */
 	CONN_WORKING, /* a pause or close is under way */
 	CONN_SENDING,
 };
@@ -284,9 +286,17 @@ control_attach(struct control_conn *conn)
 		return -EEXIST;
 	}
 
+	tapdisk_loop_lend();
 	fd = control_lock_minor(minor);
+	tapdisk_loop_take_back();
 	if (fd < 0)
 		return fd;
+	/* The lock keeps other requests from attaching it meanwhile. */
+	if (control.fd < 0) {
+		EPRINTF("minor %u: this tapdisk ends, its last disk has gone", minor);
+		close(fd);
+		return -ESHUTDOWN;
+	}
 
 	vbd = tapdisk_vbd_create(minor);
 	if (!vbd) {
@@ -324,6 +334,8 @@ control_detach(struct control_conn *conn)
 	td_vbd_t *vbd;
 	int err = control_find(conn, &vbd);
 
+	if (!err)
+		err = tapdisk_vbd_check_busy(vbd);
 	if (err)
 		return err;
 	if (vbd->name) {
@@ -437,7 +449,9 @@ control_open(struct control_conn *conn)
 	if (params->req_timeout)
 		vbd->req_timeout = params->req_timeout;
 
+	vbd->busy++;
 	err = tapdisk_nbdserver_start(vbd, vbd->minor, readonly, &vbd->nbdserver);
+	vbd->busy--;
 	if (err) {
 		/* Nothing is in flight: the next turn closes it. */
 		tapdisk_vbd_close(vbd, true, control_closed, NULL);
@@ -619,9 +633,17 @@ conn_handle(struct control_conn *conn)
 	}
 
 	conn->response.type = request->response;
+	if (!request->at_once) {
+		/* A hang-up is noticed afterwards. */
+		tapdisk_server_unregister_event(conn->event);
+		conn->event = 0;
+		conn->state = CONN_HANDLED;
+	}
 	err = request->handle(conn);
 	if (err != CONTROL_LATER)
 		conn_answer(conn, err);
+	else if (conn->state == CONN_WORKING)
+		conn_wait(conn, CONN_WORKING, SCHEDULER_POLL_EXCEPT_FD, TV_INF);
 }
 
 /* --- events --------------------------------------------------------------------- */
@@ -799,7 +821,8 @@ tapdisk_control_close(void)
 	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
 		struct control_conn *conn = &control.conns[i];
 
-		if (conn->state != CONN_FREE && conn->state != CONN_SENDING)
+		if (conn->state != CONN_FREE && conn->state != CONN_SENDING &&
+		    conn->state != CONN_HANDLED)
 			conn_close(conn);
 	}
 }
@@ -832,20 +855,21 @@ tapdisk_control_run(void)
 
 	if (!control.shutdown)
 		return;
-	list_for_each_entry_safe(vbd, next, tapdisk_server_get_all_vbds(), next)
+	/* One that is busy is left to the turn in which it is not any more. */
+	list_for_each_entry_safe(vbd, next, tapdisk_server_get_all_vbds(), next) {
+		if (vbd->busy)
+			continue;
 		if (!vbd->name)
 			control_drop_vbd(vbd);
+		else if (!(vbd->state & TD_VBD_SHUTDOWN_REQUESTED))
+			tapdisk_vbd_close(vbd, true, control_closed, NULL);
+	}
 }
 
 void
 tapdisk_control_shutdown(void)
 {
-	td_vbd_t *vbd;
-
 	control.shutdown = true;
-	list_for_each_entry(vbd, tapdisk_server_get_all_vbds(), next)
-		if (vbd->name)
-			tapdisk_vbd_close(vbd, true, control_closed, NULL);
 	tapdisk_control_run();
 }
 

@@ -4,8 +4,10 @@
  *
  * Serves include/tapdisk-message.h. Nothing a client does blocks the loop: its
  * request is collected as it comes, for two seconds at most; PID, LIST and STATS
- * are answered at once, even in nested turns; what changes VBDs is done between
- * outermost turns, one at a time, and the client waits for its end.
+ * are answered at once; what changes VBDs is done at the end of a turn, and the client
+ * waits for its end. A handler that waits for a file lends the loop (tapdisk-loop.h):
+ * other requests are served meanwhile, but not those that change the same VBD, which
+ * are refused with EBUSY.
  */
 #ifndef TAPDISK_CONTROL_H
 #define TAPDISK_CONTROL_H
@@ -17,7 +19,7 @@ int tapdisk_control_open(const char **path);
 /* Removes the socket, and forgets all clients but those that are being answered. */
 void tapdisk_control_close(void);
 
-/* Does what clients have asked for. Only between outermost turns. */
+/* Does what clients have asked for. Only at the end of a turn. */
 void tapdisk_control_run(void);
 
 /*

@@ -9,8 +9,9 @@ static struct {
 	const char *ident;
 	bool to_stderr;
 	bool debug;
-	char last_error[256];
 } log_state = { .ident = "tapdisk" };
+
+static __thread char last_error[256];
 
 void
 tapdisk_log_open(const char *ident, bool to_stderr)
@@ -29,13 +30,13 @@ tapdisk_log_debug(bool on)
 const char *
 tapdisk_log_last_error(void)
 {
-	return log_state.last_error;
+	return last_error;
 }
 
 void
 tapdisk_log_clear_error(void)
 {
-	log_state.last_error[0] = '\0';
+	last_error[0] = '\0';
 }
 
 /* Formats into text: one line without control characters. */
@@ -58,12 +59,12 @@ log_format(char *text, size_t size, const char *fmt, va_list args)
 static void
 log_remember(const char *text)
 {
-	size_t len = strnlen(text, sizeof(log_state.last_error) - 1);
+	size_t len = strnlen(text, sizeof(last_error) - 1);
 
 	while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
 		len--;
-	memcpy(log_state.last_error, text, len);
-	log_state.last_error[len] = '\0';
+	memcpy(last_error, text, len);
+	last_error[len] = '\0';
 }
 
 static void

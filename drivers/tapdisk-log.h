@@ -32,7 +32,10 @@ void __tlog_write(int level, const char *fmt, ...) __attribute__((format(printf,
 /* An error; the text is remembered. */
 void __tlog_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* The text of the last error since it was cleared, or "". At most 255 bytes. */
+/*
+ * The text of this thread's last error since it was cleared, or "". At most 255 bytes.
+ * Each thread has its own: what a request failed by is said where it is handled.
+ */
 const char *tapdisk_log_last_error(void);
 void tapdisk_log_clear_error(void);
 

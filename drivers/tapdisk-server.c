@@ -10,6 +10,7 @@
 #include "libaio-backend.h"
 #include "tapdisk-control.h"
 #include "tapdisk-log.h"
+#include "tapdisk-loop.h"
 #include "tapdisk-message.h"
 #include "tapdisk-worker.h"
 #include "timeout-math.h"
@@ -23,7 +24,9 @@ static struct {
 	scheduler_t scheduler;
 	struct libaio aio;
 	struct list_head vbds;
+	unsigned int vbds_changed; /* so often has one come or gone */
 	int signal_fd;
+	int loop_fd;
 	bool shutdown; /* a signal asked for it */
 	bool done;     /* the last VBD has gone */
 } server;
@@ -101,14 +104,33 @@ void
 tapdisk_server_add_vbd(td_vbd_t *vbd)
 {
 	list_add_tail(&vbd->next, &server.vbds);
+	server.vbds_changed++;
+	server.done = false; /* until the end of the turn it can be */
 }
 
 void
 tapdisk_server_remove_vbd(td_vbd_t *vbd)
 {
 	list_del_init(&vbd->next);
+	server.vbds_changed++;
 	if (list_empty(&server.vbds))
 		server.done = true;
+}
+
+/* Lets the VBDs work. False if they have changed meanwhile: not all have worked. */
+static bool
+server_run_vbds(void)
+{
+	const unsigned int before = server.vbds_changed;
+	td_vbd_t *vbd;
+
+	list_for_each_entry(vbd, &server.vbds, next) {
+		tapdisk_vbd_run(vbd);
+		/* It may have lent the loop, and be gone. */
+		if (server.vbds_changed != before)
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -118,11 +140,8 @@ tapdisk_server_remove_vbd(td_vbd_t *vbd)
 static struct timeval
 server_round(void)
 {
+	bool retry, more = !server_run_vbds();
 	td_vbd_t *vbd;
-	bool retry, more = false;
-
-	list_for_each_entry(vbd, &server.vbds, next)
-		tapdisk_vbd_run(vbd);
 
 	retry = !libaio_submit(&server.aio);
 	list_for_each_entry(vbd, &server.vbds, next) {
@@ -133,8 +152,8 @@ server_round(void)
 	return more ? TV_ZERO : retry ? SERVER_RETRY_DELAY : TV_INF;
 }
 
-void
-tapdisk_server_iterate(void)
+static void
+server_iterate(void)
 {
 	struct timeval wait;
 	int rounds = 0, err;
@@ -148,6 +167,13 @@ tapdisk_server_iterate(void)
 	err = scheduler_wait_for_events(&server.scheduler);
 	if (err)
 		EPRINTF("cannot wait for events: %s", strerror(-err));
+}
+
+void
+tapdisk_server_iterate(void)
+{
+	if (!tapdisk_loop_pass())
+		server_iterate();
 }
 
 /* The eventfd is never read: each completion is an edge, and all are taken. */
@@ -205,10 +231,37 @@ server_init_aio(void)
 	return err;
 }
 
+static void
+server_loop_event(event_id_t id, char mode, void *private)
+{
+	tapdisk_loop_heard();
+}
+
+/* 0 or -errno. */
+static int
+server_init_events(void)
+{
+	const struct {
+		char mode;
+		int fd;
+		event_cb_t cb;
+	} events[] = {
+		{ SCHEDULER_POLL_READ_FD | SCHEDULER_POLL_EDGE, server.aio.event_fd,
+		  server_aio_event },
+		{ SCHEDULER_POLL_READ_FD, server.signal_fd, server_signal_event },
+		{ SCHEDULER_POLL_READ_FD, server.loop_fd, server_loop_event },
+	};
+	event_id_t id = 0;
+
+	for (size_t i = 0; i < sizeof(events) / sizeof(*events) && id >= 0; i++)
+		id = tapdisk_server_register_event(events[i].mode, events[i].fd, TV_INF,
+						   events[i].cb, NULL);
+	return id < 0 ? id : 0;
+}
+
 int
 tapdisk_server_init(void)
 {
-	event_id_t aio, signals;
 	int err;
 
 	INIT_LIST_HEAD(&server.vbds);
@@ -219,17 +272,11 @@ tapdisk_server_init(void)
 		err = server_init_signals();
 	if (!err)
 		err = server_init_aio();
-	if (!err)
-		err = tapdisk_worker_init();
-	if (err)
-		return err;
-
-	aio = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD | SCHEDULER_POLL_EDGE,
-					    server.aio.event_fd, TV_INF, server_aio_event,
-					    NULL);
-	signals = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD, server.signal_fd,
-						TV_INF, server_signal_event, NULL);
-	return aio < 0 ? aio : signals < 0 ? signals : 0;
+	if (!err) {
+		server.loop_fd = tapdisk_loop_open();
+		err = server.loop_fd < 0 ? server.loop_fd : tapdisk_worker_init();
+	}
+	return err ? err : server_init_events();
 }
 
 void
@@ -238,24 +285,30 @@ tapdisk_server_exit(void)
 	tapdisk_worker_exit();
 	libaio_close(&server.aio);
 	close(server.signal_fd);
+	tapdisk_loop_close();
 	scheduler_destroy(&server.scheduler);
+}
+
+/* False: nothing is left to do. */
+static bool
+server_turn(void)
+{
+	server_iterate();
+	if (!server.done)
+		tapdisk_control_run();
+	if (server.shutdown && !server.done) {
+		server.shutdown = false;
+		tapdisk_control_shutdown();
+		server.done |= list_empty(&server.vbds);
+	}
+	/* Clients get their last answers, new ones are not taken. */
+	if (server.done)
+		tapdisk_control_close();
+	return !server.done || !tapdisk_control_idle();
 }
 
 void
 tapdisk_server_run(void)
 {
-	while (!server.done) {
-		tapdisk_server_iterate();
-		tapdisk_control_run();
-		if (server.shutdown) {
-			server.shutdown = false;
-			tapdisk_control_shutdown();
-			server.done |= list_empty(&server.vbds);
-		}
-	}
-
-	/* Clients get their last answers, new ones are not taken. */
-	tapdisk_control_close();
-	while (!tapdisk_control_idle())
-		tapdisk_server_iterate();
+	tapdisk_loop_run(server_turn);
 }

@@ -3,9 +3,9 @@
  * tapdisk-server.h - the process: its loop, and its VBDs
  *
  * One turn of the loop lets each VBD issue and answer requests, submits the
- * kernel I/O that came of it in one batch, then waits and runs callbacks. Who
- * must wait inside a callback (td_close) may run nested turns. VBDs come and go
- * only between outermost turns.
+ * kernel I/O that came of it, then waits and runs callbacks, and at last does what
+ * control clients have asked for. A callback or a handler that waits lends the loop
+ * (tapdisk-loop.h), so that turns go on: VBDs may come and go meanwhile.
  */
 #ifndef TAPDISK_SERVER_H
 #define TAPDISK_SERVER_H
@@ -23,7 +23,11 @@ int tapdisk_server_event_set_timeout(event_id_t id, struct timeval timeout);
 /* The next wait is no longer than that many seconds. */
 void tapdisk_server_set_max_timeout(int seconds);
 
-/* One turn. */
+/*
+ * For code that waits for what turns do, as td_close does: lets another thread run at
+ * least a part of a turn. Where none can, and in programs that do not call
+ * tapdisk_server_run(), it runs a turn here, without control clients.
+ */
 void tapdisk_server_iterate(void);
 
 void tapdisk_server_prep_tiocb(struct tiocb *tiocb, int fd, bool write, char *buf, size_t size,

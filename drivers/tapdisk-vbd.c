@@ -47,6 +47,16 @@ tapdisk_vbd_free(td_vbd_t *vbd)
 	free(vbd);
 }
 
+int
+tapdisk_vbd_check_busy(const td_vbd_t *vbd)
+{
+	if (!vbd->busy)
+		return 0;
+	EPRINTF("VBD %u is being opened, resumed or closed; try again when that is done",
+		vbd->minor);
+	return -EBUSY;
+}
+
 /* --- opening ------------------------------------------------------------------ */
 
 /* No chains here: an image that needs a parent cannot be served. */
@@ -102,6 +112,8 @@ tapdisk_vbd_open(td_vbd_t *vbd, const char *name, td_flag_t flags)
 	char *copy;
 	int err;
 
+	if (tapdisk_vbd_check_busy(vbd))
+		return -EBUSY;
 	if (vbd->name)
 		return -EALREADY;
 
@@ -109,7 +121,9 @@ tapdisk_vbd_open(td_vbd_t *vbd, const char *name, td_flag_t flags)
 	if (!copy)
 		return -ENOMEM;
 
+	vbd->busy++;
 	err = vbd_open_image(vbd, name, flags, &image);
+	vbd->busy--;
 	if (err) {
 		free(copy);
 		return err;
@@ -149,6 +163,8 @@ tapdisk_vbd_resume(td_vbd_t *vbd, const char *name)
 	char *copy;
 	int err;
 
+	if (tapdisk_vbd_check_busy(vbd))
+		return -EBUSY;
 	if (!(vbd->state & TD_VBD_PAUSED) || vbd->state & TD_VBD_SHUTDOWN_REQUESTED) {
 		EPRINTF("VBD %u is not paused", vbd->minor);
 		return -EINVAL;
@@ -158,12 +174,14 @@ tapdisk_vbd_resume(td_vbd_t *vbd, const char *name)
 	if (!copy)
 		return -ENOMEM;
 
+	vbd->busy++;
 	err = vbd_open_image(vbd, copy, vbd->flags | TD_OPEN_STRICT, &image);
 	if (!err) {
 		err = vbd_check_fits(vbd, image);
 		if (err)
 			tapdisk_image_close(image);
 	}
+	vbd->busy--;
 	if (err) {
 		free(copy);
 		return err;
@@ -485,7 +503,7 @@ vbd_answer(td_vbd_t *vbd)
 static bool
 vbd_is_busy(const td_vbd_t *vbd)
 {
-	return vbd->closing || vbd->state & VBD_UNDER_WAY;
+	return vbd->busy || vbd->state & VBD_UNDER_WAY;
 }
 
 /* Ends the pause or close that is under way. */
@@ -499,7 +517,7 @@ vbd_done(td_vbd_t *vbd, int err)
 		done(vbd, err, vbd->token);
 }
 
-/* Nested turns of the loop may run; requests are held, nothing is in flight. */
+/* Lends the loop; requests are held, nothing is in flight. */
 static int
 vbd_close_image(td_vbd_t *vbd)
 {
@@ -507,7 +525,9 @@ vbd_close_image(td_vbd_t *vbd)
 
 	tapdisk_log_clear_error();
 	vbd->closing = true;
+	vbd->busy++;
 	err = td_close(vbd->image);
+	vbd->busy--;
 	vbd->closing = false;
 
 	if (!err) {
@@ -544,8 +564,10 @@ vbd_finish_pause(td_vbd_t *vbd)
 static void
 vbd_finish_close(td_vbd_t *vbd)
 {
-	int err = vbd->image ? vbd_close_image(vbd) : 0;
+	int err;
 
+	vbd->busy++;
+	err = vbd->image ? vbd_close_image(vbd) : 0;
 	if (err) {
 		vbd->state &= ~TD_VBD_SHUTDOWN_REQUESTED;
 		vbd->req_timeout = VBD_REQ_TIMEOUT;
@@ -555,10 +577,15 @@ vbd_finish_close(td_vbd_t *vbd)
 		vbd->name = NULL;
 		vbd->state = TD_VBD_CLOSED;
 	}
+	/* This may lend the loop as well. */
 	vbd_done(vbd, err);
+	vbd->busy--;
 }
 
-/* The successor serves from here on, also while the old image closes. */
+/*
+ * The successor serves from here on, also while the old image closes, which lends the
+ * loop: the VBD may be gone afterwards.
+ */
 static void
 vbd_switch(td_vbd_t *vbd)
 {
@@ -579,7 +606,7 @@ vbd_switch(td_vbd_t *vbd)
 static bool
 vbd_is_ready(const td_vbd_t *vbd)
 {
-	if (vbd->closing || !list_empty(&vbd->pending_requests) ||
+	if (vbd->busy || !list_empty(&vbd->pending_requests) ||
 	    !list_empty(&vbd->completed_requests))
 		return false;
 
@@ -590,6 +617,8 @@ vbd_is_ready(const td_vbd_t *vbd)
 int
 tapdisk_vbd_pause(td_vbd_t *vbd, td_vbd_done_t done, void *token)
 {
+	if (tapdisk_vbd_check_busy(vbd))
+		return -EBUSY;
 	if (!vbd->name) {
 		EPRINTF("VBD %u is not open", vbd->minor);
 		return -EINVAL;
@@ -638,12 +667,13 @@ vbd_refuse_new(td_vbd_t *vbd)
 int
 tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 {
+	if (tapdisk_vbd_check_busy(vbd))
+		return -EBUSY;
 	if (!vbd->name) {
 		EPRINTF("VBD %u is not open", vbd->minor);
 		return -EINVAL;
 	}
-	if (vbd->closing || vbd->state & TD_VBD_SHUTDOWN_REQUESTED ||
-	    (vbd_is_busy(vbd) && !force)) {
+	if (vbd->state & TD_VBD_SHUTDOWN_REQUESTED || (vbd_is_busy(vbd) && !force)) {
 		EPRINTF("VBD %u is being paused or closed", vbd->minor);
 		return -EBUSY;
 	}

@@ -94,6 +94,11 @@ struct td_vbd_handle {
 	td_vbd_done_t done; /* of the pause or close that is under way */
 	void *token;
 	bool closing; /* the driver's td_close runs */
+	/*
+	 * Calls that use the VBD and may lend the loop (tapdisk-loop.h). Meanwhile it is not
+	 * freed, and nothing else begins: no opening, pause, close, switch or detaching.
+	 */
+	unsigned int busy;
 
 	td_sector_count_t secs; /* served to the guest */
 	int lock_fd;		/* the minor's marker file, or -1: who attached it */
@@ -107,7 +112,13 @@ td_vbd_t *tapdisk_vbd_create(td_uuid_t minor);
 /* Frees a closed one that is not on any list. */
 void tapdisk_vbd_free(td_vbd_t *vbd);
 
-/* Opens "type:rest". 0, -EALREADY or another -errno. */
+/*
+ * 0, or -EBUSY with a message in the log: the VBD is being opened, resumed or closed,
+ * and while it is nothing else can be done with it.
+ */
+int tapdisk_vbd_check_busy(const td_vbd_t *vbd);
+
+/* Opens "type:rest". 0, -EALREADY, -EBUSY or another -errno. May lend the loop. */
 int tapdisk_vbd_open(td_vbd_t *vbd, const char *name, td_flag_t flags);
 
 /*
@@ -125,7 +136,7 @@ void tapdisk_vbd_cancel_pause(td_vbd_t *vbd);
  * Opens the image again, or the image name if that is not NULL. It may be
  * larger than what the guest was shown, not smaller, and its sectors no larger.
  * 0; or -errno, and the VBD stays paused under its old name. -EINVAL if it is
- * not paused.
+ * not paused, -EBUSY as above. May lend the loop.
  */
 int tapdisk_vbd_resume(td_vbd_t *vbd, const char *name);
 

@@ -11,6 +11,8 @@
 #define INTENTS_MAX 8192u /* written at once */
 #define DROPS_MAX   8192u
 #define RUN_MAX	    ((1u << 30) - 1) /* sectors, in a map's record */
+/* A piece of the map covers at most so much, 16 TiB: to look through it takes about 1 ms. */
+#define SLICE_SECTORS (UINT64_C(1) << 35)
 /* The simulator's are small, so that what is rare happens often. */
 #ifndef LIVE_SLACK
 #define LIVE_MAX    16384u	 /* changes */
@@ -641,20 +643,22 @@ slice_put(struct journal *j, uint64_t count, side_mask sides)
 	j->slice_len += sizeof(run);
 }
 
-/* The map as it is now, from the cursor on, as far as it fits. */
+/* The map as it is now, from the cursor on, as far as it fits. Looks at no more of it. */
 static void
 take_slice(struct journal *j)
 {
-	uint64_t sectors = validity_sectors(j->map), run;
+	uint64_t end = validity_sectors(j->map), run;
 
+	if (end - j->cursor > SLICE_SECTORS)
+		end = j->cursor + SLICE_SECTORS;
 	j->slice_position = j->live->head;
 	j->slice_len = 0;
 	j->slice_end = j->cursor;
-	while (j->slice_end < sectors && j->slice_len < SLICE_BYTES) {
-		side_mask sides =
-			validity_get(j->map, j->slice_end, sectors - j->slice_end, &run);
+	while (j->slice_end < end && j->slice_len < SLICE_BYTES) {
+		uint64_t left = end - j->slice_end;
+		side_mask sides = validity_get(j->map, j->slice_end,
+					       left < RUN_MAX ? left : RUN_MAX, &run);
 
-		run = run < RUN_MAX ? run : RUN_MAX;
 		slice_put(j, run, sides);
 		j->slice_end += run;
 	}

@@ -29,7 +29,8 @@
  * The file is never overwritten: it begins with the map (a checkpoint) and grows
  * by what changes; when it has grown enough, or was spoilt by a failed write, a
  * next one is written beside it, a piece of the map with each sync, and takes its
- * place when it is whole.
+ * place when it is whole. A piece has at most 65,536 runs of at most 16 TiB in all, and
+ * no sync looks at more of the map than that, however large the disk is.
  *
  * Memory: JOURNAL_BYTES of buffers, 40 bytes a live change, 8 bytes for each
  * 16 MiB of disk (touched only where there are intents), 64 bytes an intent.

@@ -623,16 +623,6 @@ on_wake(event_id_t id, char mode, void *private)
 	}
 }
 
-/* Nothing is under way but with a side that does not answer. */
-static bool
-only_stalled(const struct migrate *m)
-{
-	const struct side_state *s = m->migration.engine.side;
-
-	return journal_quiet(m->journal) && (!s[SRC].inflight || s[SRC].stalled) &&
-	       (!s[DST].inflight || s[DST].stalled);
-}
-
 /*
  * Only what does not answer stays open, and locked: the other disk may be used. Closing
  * that lends the loop; until it is closed on_tick() takes m for one that has its driver.
@@ -651,6 +641,10 @@ linger(struct migrate *m)
 				"it does",
 				m->path, migrate_side_name(side));
 	}
+	if (!journal_quiet(m->journal))
+		EPRINTF("%s: closed, but the journal does not answer: it stays locked until it "
+			"does",
+			m->path);
 	m->driver = NULL;
 }
 
@@ -673,7 +667,7 @@ is_saved(const struct migrate *m)
 	struct migration_status s;
 
 	migration_get_status(&m->migration, &s);
-	if (s.journal.state == JOURNAL_GOOD && !s.journal.unwritten &&
+	if (s.journal.state == JOURNAL_GOOD && !s.journal.unwritten && !s.journal_hangs &&
 	    engine_saved(&m->migration.engine))
 		return true;
 	EPRINTF("%s: not all could be flushed and written down%s%s. Open it again before this "
@@ -699,7 +693,7 @@ record_closed(struct migrate *m)
 	m->closed = true;
 	m->closing.done = closing_done;
 	journal_note(m->journal, &m->closing);
-	while (!m->saved && !journal_quiet(m->journal))
+	while (!m->saved && !journal_quiet(m->journal) && !m->migration.alone.hangs)
 		tapdisk_server_iterate();
 }
 
@@ -717,7 +711,7 @@ static void
 stop(struct migrate *m)
 {
 	migration_stop(&m->migration);
-	while (!migration_quiet(&m->migration) && !only_stalled(m))
+	while (!migration_quiet(&m->migration) && !migration_only_stalled(&m->migration))
 		tapdisk_server_iterate();
 }
 

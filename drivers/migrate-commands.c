@@ -34,7 +34,11 @@ error_of(const struct migrate *m, const struct migration_status *s)
 	const char *side = migrate_side_name(s->error_side);
 
 	if (s->pause == PAUSE_JOURNAL_FULL || s->pause == PAUSE_JOURNAL_FAILED)
-		return json_sprintf("the journal %s: %s", m->path, strerror(-s->error));
+		return json_sprintf("the journal %s%s%s", m->path,
+				    s->journal_hangs ? " does not answer"
+				    : s->error	     ? ": "
+						     : " is being written again",
+				    !s->journal_hangs && s->error ? strerror(-s->error) : "");
 	if (!s->error)
 		return json_null();
 	if (s->bad_sectors)
@@ -80,10 +84,11 @@ priority_of(uint32_t target)
 static json_t *
 bytes_of(const struct migration_status *s)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)s->total, "valid",
-			 (json_int_t)s->valid, "copied", (json_int_t)s->copier.copied,
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)s->total,
+			 "valid", (json_int_t)s->valid, "copied", (json_int_t)s->copier.copied,
 			 "skipped", (json_int_t)s->copier.skipped, "zero",
-			 (json_int_t)s->copier.zero);
+			 (json_int_t)s->copier.zero, "only_source", (json_int_t)s->only[SRC],
+			 "only_destination", (json_int_t)s->only[DST]);
 }
 
 static json_t *
@@ -102,12 +107,16 @@ journal_of(const struct migrate *m, const struct journal_status *s)
 		[JOURNAL_FULL] = "full",
 		[JOURNAL_FAILED] = "failed",
 	};
-	return json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "path",
-			 migrate_name_json(m->path), "state", states[s->state], "error",
-			 s->error ? json_string(strerror(-s->error)) : json_null(), "bytes",
-			 (json_int_t)s->file_bytes, "intents", (json_int_t)s->intents,
-			 "unwritten", (json_int_t)s->unwritten, "forced",
-			 (json_int_t)s->forced);
+	bool hangs = m->migration.alone.hangs;
+
+	return json_pack(
+		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "path", migrate_name_json(m->path),
+		"state", states[hangs ? JOURNAL_FAILED : s->state], "error",
+		hangs	   ? json_string("it does not answer")
+		: s->error ? json_string(strerror(-s->error))
+			   : json_null(),
+		"bytes", (json_int_t)s->file_bytes, "intents", (json_int_t)s->intents,
+		"unwritten", (json_int_t)s->unwritten, "forced", (json_int_t)s->forced);
 }
 
 json_t *
@@ -137,6 +146,8 @@ migrate_status(const struct migrate *m)
 			  (int)s.pending_writes, "delayed_writes", (int)s.held_writes,
 			  "delayed_writes_total", (json_int_t)s.delayed_writes, "threshold",
 			  (int)s.threshold, "depth", (int)s.depth));
+	json_object_update_new(status, json_pack("{s:b, s:b}", "recorded", (int)s.recorded,
+						 "without_journal", (int)s.alone));
 	json_object_update_new(status,
 			       json_pack("{s:s, s:I, s:{s:o, s:o}}", "priority",
 					 priority_of(s.guest_latency), "guest_latency_pct",
@@ -306,6 +317,19 @@ command_set(struct migrate *m, json_t *request)
 	return reply_to(m, apply_changes(m, &c));
 }
 
+static json_t *
+command_cancel(struct migrate *m, json_t *request)
+{
+	json_t *force = json_object_get(request, "force");
+
+	if (json_object_size(request) > (force ? 2u : 1u))
+		return migrate_control_error(-EINVAL, "\"cancel\" takes \"force\" alone");
+	if (force && !json_is_boolean(force))
+		return migrate_control_error(-EINVAL, "\"force\" must be true or false");
+	return reply_to(m, json_is_true(force) ? migration_cancel_forced(&m->migration)
+					       : migration_cancel(&m->migration));
+}
+
 static int
 command_status(struct migration *g)
 {
@@ -329,9 +353,10 @@ migrate_handle(void *ctx, json_t *request)
 		const char *name;
 		int (*run)(struct migration *);
 	} commands[] = {
-		{ "status", command_status },	{ "pause", migration_pause },
-		{ "resume", migration_resume }, { "complete", migration_complete },
-		{ "cancel", migration_cancel },
+		{ "status", command_status },
+		{ "pause", migration_pause },
+		{ "resume", migration_resume },
+		{ "complete", migration_complete },
 	};
 	struct migrate *m = ctx;
 	const char *name = json_string_value(json_object_get(request, "command"));
@@ -340,6 +365,8 @@ migrate_handle(void *ctx, json_t *request)
 		return handle_over(m, name);
 	if (name && !strcmp(name, "set"))
 		return command_set(m, request);
+	if (name && !strcmp(name, "cancel"))
+		return command_cancel(m, request);
 	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++)
 		if (!strcmp(name, commands[i].name)) {
 			if (json_object_size(request) > 1)

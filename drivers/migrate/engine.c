@@ -27,6 +27,7 @@ struct part {
 	bool ack_first; /* acknowledged at the first success */
 	bool throttled; /* has been delayed once */
 	bool settled;	/* its outcome is in the map; only a lost side owes an answer */
+	bool forsaken;	/* ... and the guest waits for that, for its buffer is there */
 	struct journal_ahead ahead; /* it was acknowledged at one side's success */
 	unsigned reserved;	    /* changes of the journal */
 	struct intent *intent;	    /* of its region, if some of it was valid on both */
@@ -511,6 +512,8 @@ write_done(struct side_io *sio, int err)
 		/* What has come so late was not there for the flushes before it. */
 		if (!p->engine->over && some_is_on(p, bit))
 			p->engine->side[sio->side].alone_seq = ++p->engine->seq;
+		if (p->forsaken)
+			part_answer(p, p->err);
 		if (!p->lost && !p->sync.next)
 			write_end(p);
 		else
@@ -613,7 +616,7 @@ journal_admit(struct part *p)
 	struct engine *e = p->engine;
 	unsigned changes = e->row->ack == ACK_FIRST ? 2 : 1;
 
-	if (!journalled(e))
+	if (!journalled(e) || e->alone)
 		return true;
 	if (!journal_open_to_writes(e->journal) ||
 	    (some_is_on(p, BOTH) &&
@@ -997,6 +1000,8 @@ flush_needed(const struct engine *e)
 	side_mask needed = (alone_unflushed(e, SRC) ? SRC_BIT : 0) |
 			   (alone_unflushed(e, DST) ? DST_BIT : 0);
 
+	if (e->alone)
+		return needed & SRC_BIT;
 	if (journalled(e)) {
 		for (enum side s = SRC; s < SIDES; s++)
 			if (e->both_seq > e->side[s].flushed_seq &&
@@ -1107,6 +1112,7 @@ flush_recorded(struct journal_wait *w)
 	struct flush *f = list_entry(w, struct flush, wait);
 
 	/* The run ends it, once the journal is done with its own lists. */
+	f->engine->recording -= f->kind != FLUSH_ALL;
 	list_del(&f->link);
 	list_add_tail(&f->link, &f->engine->recorded);
 }
@@ -1142,7 +1148,7 @@ flush_record(struct flush *f)
 	side_mask kept = NO_SIDE;
 
 	/* One side's flush ends the migration, and says nothing of the other. */
-	if (!journalled(e) || f->kind == FLUSH_SIDE) {
+	if (!journalled(e) || f->kind == FLUSH_SIDE || (e->alone && f->kind != FLUSH_ALL)) {
 		flush_end(f);
 		return;
 	}
@@ -1155,6 +1161,7 @@ flush_record(struct flush *f)
 			e->sync_not_before_ns = e->now_ns(e->ctx) + SYNC_AGAIN_NS;
 		journal_sync_all(e->journal, &f->wait, kept, weaken, e);
 	} else {
+		e->recording++;
 		journal_sync(e->journal, &f->wait);
 	}
 }
@@ -1189,8 +1196,8 @@ flush_failed(struct engine *e, enum side side)
 {
 	side_mask bit = side_bit(side);
 	/* What the map has on one side by now the journal may lead to this one for. */
-	bool lost = validity_count(e->map, BOTH) ||
-		    (journalled(e) && journal_may_say_both(e->journal, side));
+	bool lost = !e->alone && (validity_count(e->map, BOTH) ||
+				  (journalled(e) && journal_may_say_both(e->journal, side)));
 	bool uncertain = false;
 	struct part *w;
 
@@ -1648,16 +1655,91 @@ engine_set_threshold(struct engine *e, uint32_t threshold)
 	engine_run(e);
 }
 
+/* What that side has not made stable concerns nobody any more: the other one has it all. */
+static void
+let_side_go(struct engine *e, enum side side)
+{
+	bool running = e->running;
+	struct flush *f;
+
+	e->side[side].alone_seq = e->side[side].heir_seq = 0;
+	list_for_each_entry(f, &e->flushing, link)
+		if (f->kind != FLUSH_SIDE)
+			f->must &= (side_mask)~side_bit(side);
+	e->running = true;
+	if (e->side[side].stalled)
+		flushes_give_up(e, side);
+	e->running = running;
+}
+
+void
+engine_go_alone(struct engine *e, bool alone)
+{
+	if (alone) {
+		assert(!e->writes && !validity_lacking(e->map, SRC));
+		/* As after a failed flush there, whether it has failed one or not. */
+		flush_failed(e, DST);
+		e->alone = true;
+		let_side_go(e, DST);
+		journal_let_go(e->journal);
+		wake(e, &e->held[HELD_JOURNAL]);
+	}
+	e->alone = alone;
+	engine_run(e);
+}
+
+bool
+engine_at_rest(const struct engine *e)
+{
+	const struct closure *c;
+
+	list_for_each_entry(c, &e->closures, link)
+		if (!c->lost)
+			return false;
+	return !e->writes;
+}
+
+void
+engine_owe(struct engine *e, int err)
+{
+	owe(e, err);
+}
+
+bool
+engine_waits_for_journal(const struct engine *e)
+{
+	return e->recording || !list_empty(&e->held[HELD_JOURNAL]);
+}
+
+void
+engine_forsake(struct engine *e, enum side side)
+{
+	side_mask bit = side_bit(side);
+	struct part *w;
+
+	for (int i = 0; i < FLIGHT_BUCKETS; i++)
+		list_for_each_entry(w, &e->flight[i], link) {
+			if (w->settled || w->issued != bit || w->answered)
+				continue;
+			w->settled = w->forsaken = true;
+			w->lost = bit;
+			w->err = -ETIMEDOUT;
+			e->side[side].owed++;
+			e->writes--;
+			validity_unreserve(e->map);
+			part_unreserve(w);
+			if (w->early.next)
+				list_del(&w->early);
+			wake(e, &w->waiters);
+		}
+}
+
 void
 engine_end(struct engine *e, const struct strategy_row *row)
 {
-	struct side_state *gone =
-		&e->side[row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC];
-
 	e->over = true;
-	e->space_low = false;
-	/* What the other side has not made stable concerns nobody any more. */
-	gone->alone_seq = gone->heir_seq = 0;
+	e->alone = e->space_low = false;
+	let_side_go(e, row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC);
 	if (e->journal)
 		journal_end(e->journal);
 	engine_set_row(e, row);

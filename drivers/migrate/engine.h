@@ -198,6 +198,7 @@ struct engine {
 	bool space_low;	   /* a write was held for want of space */
 	int flush_err;	   /* a side lost what it alone had: the guest is yet to be told */
 	bool over;	   /* one side serves all: there is nothing to hold a write for */
+	bool alone;	   /* the source does, and no write needs the journal (alone.h) */
 	bool retired;	   /* no disk is asked any more: it may be closed */
 
 	struct list_head answered; /* disk_io, not yet handled */
@@ -218,6 +219,7 @@ struct engine {
 	struct list_head flushes;  /* flushes that wait for early writes */
 	struct list_head flushing; /* ... that are under way */
 	struct list_head recorded; /* ... that the journal has written down what it must */
+	unsigned recording;	   /* flushes that it has not yet, but for FLUSH_ALL */
 	struct list_head *flight;  /* write parts, hashed by chunk */
 	bool running;
 
@@ -282,6 +284,29 @@ void engine_set_threshold(struct engine *e, uint32_t threshold);
  * that it has no space for fails from now on, as it would without us.
  */
 void engine_end(struct engine *e, const struct strategy_row *row);
+
+/*
+ * The source alone is the disk, by a record outside of the journal: from now on nothing is
+ * valid on the destination, and nothing waits for the journal; or both are as ever again.
+ * For the former all is valid on the source, and that is stable; no write is in flight, and
+ * no copy; and the row reaches nothing but the source where the destination lacks.
+ */
+void engine_go_alone(struct engine *e, bool alone);
+
+/* No write is in flight, nor a copy that may still change the map. */
+bool engine_at_rest(const struct engine *e);
+
+/* Something that the guest was told is written is lost: its next flush is to fail. */
+void engine_owe(struct engine *e, int err);
+
+/* Something of the guest's waits for the journal. */
+bool engine_waits_for_journal(const struct engine *e);
+
+/*
+ * What a silent side has not answered of the writes that reach it alone is given up: these
+ * have failed, but keep their buffers until it answers. For a disk that is given up itself.
+ */
+void engine_forsake(struct engine *e, enum side side);
 
 /* Writes held for want of space are tried again. */
 void engine_retry_space(struct engine *e);

@@ -132,6 +132,8 @@ struct journal {
 	uint64_t target; /* live changes before it have been looked at */
 	struct record_buf buf[STORE_FILES];
 	struct store_io io;
+	uint64_t requests; /* to the store, ever */
+	uint64_t progress; /* journal_work's */
 	struct list_head waits;
 };
 
@@ -859,6 +861,18 @@ journal_note(struct journal *j, struct journal_wait *w)
 		kick(j);
 }
 
+uint64_t
+journal_edition(const struct journal *j)
+{
+	return j->edition;
+}
+
+bool
+journal_has(const struct journal *j, uint64_t edition)
+{
+	return has_current(j) && j->stable_edition >= edition;
+}
+
 /* --- the batch ------------------------------------------------------------------------ */
 
 static void
@@ -1114,6 +1128,7 @@ batch_is_stable(struct journal *j)
 	struct intent *intent;
 
 	j->stable_edition = j->batch_edition;
+	j->progress++;
 	j->untold = 0;
 	for (uint64_t i = j->base; i < j->live->head; i++)
 		j->untold += takes_away(change_at(j, i)) && !said_at(j, i)->file[STORE_CURRENT];
@@ -1145,15 +1160,22 @@ batch_is_not_stable(struct journal *j)
 }
 
 void
+journal_let_go(struct journal *j)
+{
+	struct journal_wait *w, *next;
+
+	list_for_each_entry_safe(w, next, &j->waits, link)
+		if (w != j->all_wait) {
+			list_del(&w->link);
+			w->done(w);
+		}
+}
+
+void
 journal_end(struct journal *j)
 {
 	j->all_wait = NULL;
-	while (!list_empty(&j->waits)) {
-		struct journal_wait *w = list_entry(j->waits.next, struct journal_wait, link);
-
-		list_del(&w->link);
-		w->done(w);
-	}
+	journal_let_go(j);
 }
 
 static void
@@ -1185,6 +1207,8 @@ next_is_written(struct journal *j)
 	if (j->slicing) {
 		j->cursor = j->slice_end;
 		j->slice_ready = false;
+		/* What begins again and again gets nowhere. */
+		j->progress += !j->error;
 	}
 }
 
@@ -1279,6 +1303,7 @@ submit(struct journal *j, enum store_op op, enum store_file file, uint64_t offse
 		.len = len,
 		.done = store_done,
 	};
+	j->requests++;
 	j->config.store->submit(j->config.store, &j->io);
 }
 
@@ -1378,6 +1403,17 @@ journal_get_status(const struct journal *j, struct journal_status *s)
 	/* The file does not know of these yet. */
 	for (unsigned i = 0; i < j->drops; i++)
 		s->intents += !j->intent_at[j->drop[i] >> 8];
+}
+
+void
+journal_get_work(const struct journal *j, struct journal_work *work)
+{
+	*work = (struct journal_work){
+		.busy = j->busy,
+		.requests = j->requests,
+		.rests = !j->busy && has_current(j) && !has_work(j),
+		.progress = j->progress,
+	};
 }
 
 void

@@ -117,6 +117,16 @@ void journal_attach(struct journal *j, const struct validity *map,
 		    const struct journal_marks *marks, void (*changed)(void *ctx), void *ctx);
 
 void journal_get_status(const struct journal *j, struct journal_status *status);
+
+/* How it gets on with its store. */
+struct journal_work {
+	bool busy;	   /* the store has a request */
+	uint64_t requests; /* ever */
+	bool rests;	   /* the file is good and says all */
+	uint64_t progress; /* what was ever written down, or a next file carried on with */
+};
+
+void journal_get_work(const struct journal *j, struct journal_work *work);
 /* Tries again what failed; to be called every second or so, and when told to. */
 void journal_retry(struct journal *j);
 
@@ -219,7 +229,13 @@ bool journal_wants_sync(const struct journal *j);
  */
 void journal_end(struct journal *j);
 
+/* Likewise, where that is said elsewhere for a while (alone.h). The sync of all goes on. */
+void journal_let_go(struct journal *j);
+
 /* The note has changed; w (or NULL) is done when that is stable. */
 void journal_note(struct journal *j, struct journal_wait *w);
+/* How much there is to say by now; and whether so much is stable. */
+uint64_t journal_edition(const struct journal *j);
+bool journal_has(const struct journal *j, uint64_t edition);
 
 #endif

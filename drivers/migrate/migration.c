@@ -85,6 +85,8 @@ pause_of(const struct migration *m)
 		struct journal_status journal;
 
 		journal_get_status(m->engine.journal, &journal);
+		if (m->alone.hangs || m->alone.step)
+			return PAUSE_JOURNAL_FAILED;
 		if (journal.error == -ENOSPC)
 			return PAUSE_JOURNAL_FULL;
 		if (journal.error)
@@ -109,6 +111,9 @@ end(struct migration *m)
 	};
 	bool completed = m->state == MIGRATION_COMPLETING;
 
+	/* What only a destination held that was given up: the guest is told once more. */
+	if (!completed && lacking(m, SRC))
+		engine_owe(&m->engine, -EIO);
 	m->state = completed ? MIGRATION_COMPLETED : MIGRATION_CANCELLED;
 	validity_set(m->engine.map, 0, validity_sectors(m->engine.map),
 		     completed ? DST_BIT : SRC_BIT);
@@ -116,10 +121,19 @@ end(struct migration *m)
 	m->ended(m->ctx);
 }
 
+/* The side that has everything then, if it ends now. */
+static side_mask
+outcome_side(const struct migration *m)
+{
+	return m->state == MIGRATION_ROLLING_BACK ? SRC_BIT : DST_BIT;
+}
+
+/* What the host has been asked is answered first: nothing else is then under way there. */
 static void
 end_if_recorded(struct migration *m)
 {
-	if (m->is_recorded && !migration_over(m))
+	if (m->recording && !migration_over(m) && !alone_asks(&m->alone) &&
+	    (m->is_recorded || alone_is(&m->alone, outcome_side(m))))
 		end(m);
 }
 
@@ -188,6 +202,14 @@ hold_for_completion(struct migration *m)
 	engine_hold_writes(&m->engine, true);
 }
 
+/* Whether writes are held, by all that there is to hold them for. */
+static void
+hold_writes(struct migration *m)
+{
+	engine_hold_writes(&m->engine, m->next_row || m->state == MIGRATION_COMPLETING ||
+					       alone_holds(&m->alone));
+}
+
 /* The guest's writes go on, and so does the migration, if it can. */
 static void
 give_up_completion(struct migration *m, int err)
@@ -198,7 +220,7 @@ give_up_completion(struct migration *m, int err)
 	if (err)
 		m->error = err;
 	/* A switch that was asked for meanwhile goes on holding them. */
-	engine_hold_writes(&m->engine, m->next_row != NULL);
+	hold_writes(m);
 }
 
 static void
@@ -267,7 +289,7 @@ rollback_flushed(void *ctx, int err)
 	} else if (err) {
 		m->copier.stop = COPIER_WRITE_ERRORS;
 		m->copier.error = m->error = err;
-	} else if (!lacking(m, SRC)) {
+	} else if (!lacking(m, SRC) || m->forced) {
 		record_outcome(m);
 	}
 }
@@ -283,7 +305,7 @@ pump_rolling_back(struct migration *m)
 		copier_turn(c, SRC);
 	if (m->paused)
 		return;
-	if (lacking(m, SRC)) {
+	if (lacking(m, SRC) && !m->forced) {
 		if (c->to == SRC)
 			copier_pump(c);
 	} else if ((!c->active || m->engine.side[DST].stalled) && !m->source_flushing &&
@@ -307,7 +329,7 @@ row_wants_copies_said(const struct migration *m)
 static void
 pump_copying(struct migration *m)
 {
-	if (m->paused)
+	if (m->paused || m->alone.step)
 		return;
 	if (!row_wants_copies_said(m))
 		copier_pump(&m->copier);
@@ -333,7 +355,18 @@ change_row(struct migration *m)
 	m->row_flushed = false;
 	m->row_flush_ignored = m->row_flushing;
 	engine_set_row(&m->engine, row);
-	engine_hold_writes(&m->engine, false);
+	hold_writes(m);
+}
+
+/* A switch that waits for the journal's word would hold the writes for as long. */
+static void
+abandon_switch(struct migration *m)
+{
+	m->next_row = NULL;
+	m->row_flushed = false;
+	m->row_flush_ignored = m->row_flushing;
+	m->strategy = (enum strategy)strategy_find(m->engine.row->name);
+	hold_writes(m);
 }
 
 /* Where that fails, it does so without the flush. */
@@ -352,6 +385,13 @@ pump_row(struct migration *m)
 {
 	bool said = row_wants_copies_said(m);
 
+	/* What it alone was asked to write is lost with it. */
+	if (m->forced && m->next_row && m->engine.side[DST].stalled)
+		engine_forsake(&m->engine, DST);
+	if (said && m->alone.lost) {
+		abandon_switch(m);
+		return;
+	}
 	if (!m->next_row || !engine_drained(&m->engine) || (said && m->copier.active))
 		return;
 	if (m->row_flushed || !(said || engine_row_wants_flush(&m->engine, m->next_row))) {
@@ -363,6 +403,40 @@ pump_row(struct migration *m)
 		else
 			engine_flush_side(&m->engine, DST, row_flushed, m);
 	}
+}
+
+/* The side that could serve alone, without the journal; or NO_SIDE. */
+static side_mask
+could_be_alone(const struct migration *m)
+{
+	const struct strategy_row *row = m->engine.row;
+
+	if (m->recording)
+		return outcome_side(m);
+	if (m->stopping || m->next_row || m->state == MIGRATION_COMPLETING ||
+	    m->engine.side[SRC].owed)
+		return NO_SIDE;
+	return (!lacking(m, SRC) || m->forced) &&
+			       row->write_reaches[REGION_TO_BE_COPIED] == SRC_BIT
+		       ? SRC_BIT
+		       : NO_SIDE;
+}
+
+static void
+pump_alone(struct migration *m)
+{
+	struct alone_view view = {
+		.wanted = m->recording || engine_waits_for_journal(&m->engine),
+		.side = could_be_alone(m),
+		.at_rest = engine_at_rest(&m->engine),
+		.stable = m->recording,
+	};
+
+	if (!m->engine.journal || migration_over(m))
+		return;
+	alone_pump(&m->alone, &view);
+	if (alone_holds(&m->alone) != m->engine.hold_writes)
+		hold_writes(m);
 }
 
 /*
@@ -378,6 +452,7 @@ pump(void *ctx)
 	/* What a copier that rests once waited for has passed. */
 	m->copier.wake_ns = UINT64_MAX;
 
+	pump_alone(m);
 	end_if_recorded(m);
 	if (m->recording)
 		return;
@@ -438,6 +513,7 @@ void
 migration_tick(struct migration *m)
 {
 	measure_rate(m);
+	alone_tick(&m->alone);
 	engine_tick(&m->engine);
 }
 
@@ -451,12 +527,21 @@ migration_wake(struct migration *m)
 
 /* --- commands ------------------------------------------------------------- */
 
-/* The command is to outlive us, and to have its effect. */
+/* The command is to outlive us. */
+static void
+note_wish(struct migration *m)
+{
+	if (!m->engine.journal)
+		return;
+	journal_note(m->engine.journal, NULL);
+	m->wish = journal_edition(m->engine.journal);
+}
+
+/* ... and to have its effect. */
 static void
 go(struct migration *m)
 {
-	if (m->engine.journal)
-		journal_note(m->engine.journal, NULL);
+	note_wish(m);
 	engine_hold_writes(&m->engine, m->engine.hold_writes);
 }
 
@@ -494,14 +579,14 @@ switch_row(struct migration *m, const struct strategy_row *row)
 	m->next_row = row;
 	/* First: what follows may find them drained already, and lets them go again. */
 	engine_hold_writes(&m->engine, true);
-	if (m->engine.journal)
-		journal_note(m->engine.journal, NULL);
+	note_wish(m);
 }
 
 int
 migration_set_strategy(struct migration *m, enum strategy strategy)
 {
-	if (m->state != MIGRATION_COPYING && m->state != MIGRATION_SYNCHRONISED)
+	if ((m->state != MIGRATION_COPYING && m->state != MIGRATION_SYNCHRONISED) ||
+	    m->alone.step)
 		return -EBUSY;
 	m->strategy = strategy;
 	m->copier.pristine = false;
@@ -580,6 +665,35 @@ migration_cancel(struct migration *m)
 	return 0;
 }
 
+int
+migration_cancel_forced(struct migration *m)
+{
+	int err = migration_cancel(m);
+
+	if (err && err != -EALREADY)
+		return err;
+	if (m->forced)
+		return -EALREADY;
+	m->forced = true;
+	m->paused = false;
+	m->error = 0;
+	copier_retry(&m->copier);
+	engine_run(&m->engine);
+	return 0;
+}
+
+void
+migration_recorded_alone(struct migration *m, int err)
+{
+	alone_recorded(&m->alone, err);
+}
+
+bool
+migration_by_record(const struct migration *m)
+{
+	return migration_over(m) && m->alone.step == ALONE_YES;
+}
+
 void
 migration_stop(struct migration *m)
 {
@@ -593,7 +707,17 @@ migration_stop(struct migration *m)
 bool
 migration_quiet(const struct migration *m)
 {
-	return engine_quiet(&m->engine) && !m->copier.active;
+	return engine_quiet(&m->engine) && !m->copier.active && !alone_asks(&m->alone);
+}
+
+bool
+migration_only_stalled(const struct migration *m)
+{
+	const struct side_state *s = m->engine.side;
+
+	return (!m->engine.journal || journal_quiet(m->engine.journal) || m->alone.hangs) &&
+	       (!s[SRC].inflight || s[SRC].stalled) && (!s[DST].inflight || s[DST].stalled) &&
+	       !alone_asks(&m->alone);
 }
 
 /* --- status --------------------------------------------------------------- */
@@ -616,7 +740,7 @@ status_error(const struct migration *m, struct migration_status *s)
 		s->error = -ETIMEDOUT;
 		s->error_side = m->engine.side[SRC].stalled ? SRC : DST;
 	} else if (s->pause == PAUSE_JOURNAL_FULL || s->pause == PAUSE_JOURNAL_FAILED) {
-		s->error = s->journal.error;
+		s->error = s->journal_hangs ? -ETIMEDOUT : s->journal.error;
 	}
 }
 
@@ -633,6 +757,7 @@ migration_get_status(const struct migration *m, struct migration_status *s)
 		.strategy = m->strategy,
 		.total = total * SECTOR_BYTES,
 		.valid = (total - lacking(m, c->to)) * SECTOR_BYTES,
+		.only = { lacking(m, DST) * SECTOR_BYTES, lacking(m, SRC) * SECTOR_BYTES },
 		.copier = c->counters,
 		.guest_written = { e->counters.written[SRC], e->counters.written[DST] },
 		.guest_read = { e->counters.read[SRC], e->counters.read[DST] },
@@ -649,9 +774,12 @@ migration_get_status(const struct migration *m, struct migration_status *s)
 		.eta_s = -1,
 		.held_ns = m->state == MIGRATION_COMPLETED ? (int64_t)m->held_ns : -1,
 		.map_memory = validity_memory(e->map),
+		.journal_hangs = m->alone.hangs,
+		.alone = m->alone.step == ALONE_YES || m->alone.step == ALONE_LEAVING,
 	};
 	if (m->state == MIGRATION_COMPLETED)
 		s->valid = s->total;
+	s->recorded = !e->journal || migration_over(m) || journal_has(e->journal, m->wish);
 	if (e->journal)
 		journal_get_status(e->journal, &s->journal);
 	for (unsigned i = 0; i < c->bad_runs; i++)
@@ -699,6 +827,7 @@ migration_init(struct migration *m, const struct migration_config *config)
 	err = engine_init(&m->engine, &engine);
 	if (err)
 		return err;
+	alone_init(&m->alone, &m->engine, config->record_alone, config->ctx);
 	copier_init(&m->copier, &(struct copier_config){
 					.engine = &m->engine,
 					.depth = config->depth,

@@ -15,6 +15,7 @@
 #ifndef MIGRATE_MIGRATION_H
 #define MIGRATE_MIGRATION_H
 
+#include "alone.h"
 #include "copier.h"
 #include "engine.h"
 
@@ -69,12 +70,31 @@ struct migration_config {
 	void (*wake_at)(void *ctx, uint64_t ns);
 	/* It is completed or cancelled. Called once, from inside the engine. */
 	void (*ended)(void *ctx);
+	/*
+	 * The journal cannot be written, or does not answer, and somebody waits for it in vain;
+	 * but one side holds everything, stably. The host makes durable somewhere else than in
+	 * the journal that this side alone is the disk (SRC_BIT or DST_BIT; the record), or
+	 * that this is so no more (NO_SIDE), and then answers with migration_recorded_alone(),
+	 * perhaps from in here. It is asked one thing at a time.
+	 *
+	 * While the record is there whoever opens this journal, be it after a kill, a power
+	 * failure or a pause, finds it and serves from that side, as if the journal said
+	 * "cancelled" (SRC_BIT) or "completed" (DST_BIT), whatever it says: it knows less than
+	 * is so. A migration may end by the record alone: ended() is called after the answer,
+	 * and migration_by_record() says so; then the record stays until the journal cannot be
+	 * opened by anybody any more. It may also go on: with SRC_BIT the guest is served by
+	 * the source, and once a new journal has been written NO_SIDE is asked for.
+	 *
+	 * NULL, or -EOPNOTSUPP: there is no such place, and what waits for the journal waits.
+	 */
+	void (*record_alone)(void *ctx, side_mask side);
 	void *ctx;
 };
 
 struct migration {
 	struct engine engine;
 	struct copier copier;
+	struct alone alone;
 	enum migration_state state;
 	enum strategy strategy;
 	const struct strategy_row *next_row; /* once the guest's writes have drained */
@@ -85,11 +105,13 @@ struct migration {
 	bool completing; /* asked for, or automatic */
 	bool paused;
 	bool stopping;
+	bool forced;	      /* cancelled, whatever the destination alone holds */
 	bool flushing;	      /* completion's flush of the destination is under way */
 	bool flushed_ahead;   /* one has been done before the guest's writes are held */
 	bool flush_ignored;   /* ... and belongs to a completion that was given up */
 	bool source_flushing; /* rollback's */
 	bool source_short;    /* ... has found the source smaller than it was */
+	uint64_t wish;	      /* the journal's edition that has what was wished for last */
 	bool recording;	      /* that it has ended, before anybody is told */
 	bool is_recorded;     /* ... and that is stable */
 	struct journal_wait recorded;
@@ -112,7 +134,8 @@ struct migration_status {
 	enum migration_pause pause;
 	enum strategy strategy;
 	uint64_t total;
-	uint64_t valid; /* on the side that is being made valid */
+	uint64_t valid;	      /* on the side that is being made valid */
+	uint64_t only[SIDES]; /* what that side alone holds: lost with it, if it is given up */
 	struct copier_counters copier;
 	uint64_t guest_written[SIDES];
 	uint64_t guest_read[SIDES];
@@ -131,7 +154,11 @@ struct migration_status {
 	uint64_t bad_sectors;
 	size_t map_memory;
 	struct journal_status journal; /* of use if there is one */
-	int error;		       /* -errno */
+	bool journal_hangs;	       /* its store has not answered for STALL_NS */
+	bool alone;		       /* the source serves, without the journal (alone.h) */
+	bool recorded; /* what was wished for last outlives the machine, and a pause of the VBD
+			*/
+	int error;     /* -errno */
 	enum side error_side;
 };
 
@@ -151,6 +178,8 @@ void migration_wake(struct migration *m);
 /*
  * The operator's commands: 0, or -EBUSY if the state does not allow it, or
  * -EALREADY if it is so. migration_resume also tries again what stopped it.
+ * They have their effect at once; migration_status.recorded says when they are written
+ * down. Until then a later opening of the journal may know nothing of them.
  */
 int migration_pause(struct migration *m);
 int migration_resume(struct migration *m);
@@ -162,6 +191,20 @@ int migration_set_depth(struct migration *m, unsigned depth);
 int migration_set_auto(struct migration *m, bool auto_complete);
 int migration_complete(struct migration *m);
 int migration_cancel(struct migration *m);
+/*
+ * The destination is given up, with what it alone holds (migration_status.only[DST]): the
+ * guest has lost that. Also of a migration that is rolling back. It still waits until the
+ * source is flushed, and for a destination that answers.
+ */
+int migration_cancel_forced(struct migration *m);
+
+/*
+ * What record_alone() asked for has been made durable, or -errno: then nobody will find a
+ * record that was to be made, or not find one that was to be removed. It is asked for again.
+ */
+void migration_recorded_alone(struct migration *m, int err);
+/* It has ended, and only the record says so for certain: the journal may say something else. */
+bool migration_by_record(const struct migration *m);
 
 /*
  * No more copies are started, and the journal is brought up to date if the disks
@@ -169,6 +212,11 @@ int migration_cancel(struct migration *m);
  */
 void migration_stop(struct migration *m);
 bool migration_quiet(const struct migration *m);
+/*
+ * Nothing is under way but with a side that has stalled, or with the journal's store that does
+ * not answer: a host that closes it need not wait for these, but must keep it until quiet.
+ */
+bool migration_only_stalled(const struct migration *m);
 
 static inline bool
 migration_over(const struct migration *m)

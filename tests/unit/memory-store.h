@@ -21,6 +21,7 @@ struct memory {
 	uint8_t *bytes[STORE_FILES];
 	size_t len[STORE_FILES];
 	int fail[STORE_PUBLISH + 1]; /* -errno for the next one of that op */
+	int fail_all;		     /* -errno for all that is asked */
 	unsigned count[STORE_PUBLISH + 1];
 	struct store_io *held; /* when told to hold, what is under way */
 	bool hold;
@@ -29,7 +30,7 @@ struct memory {
 static inline void
 memory_do(struct memory *m, struct store_io *io)
 {
-	int err = m->fail[io->op];
+	int err = m->fail_all ? m->fail_all : m->fail[io->op];
 
 	m->count[io->op]++;
 	m->fail[io->op] = 0;

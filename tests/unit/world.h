@@ -45,6 +45,11 @@ struct world {
 	unsigned request_count;
 	/* Called when a request has been answered. */
 	void (*answered)(struct request *r);
+	side_mask record;  /* what is recorded outside of the journal: one side, or none */
+	side_mask asked;   /* ... is to be, where the test answers itself */
+	unsigned asks;	   /* so often */
+	bool record_waits; /* the test does */
+	int record_err;	   /* else this is the answer */
 };
 
 struct world_config {
@@ -62,6 +67,7 @@ struct world_config {
 	bool pristine;
 	bool tells_zeroes;
 	struct journal *journal; /* the migration's from now on; or NULL */
+	bool records;		 /* the host can record that one side is alone */
 };
 
 #define CHUNK 128u /* sectors */
@@ -82,6 +88,25 @@ static inline void
 world_ended(void *ctx)
 {
 	((struct world *)ctx)->ended++;
+}
+
+static inline void
+world_answer_record(struct world *w, int err)
+{
+	if (!err)
+		w->record = w->asked;
+	migration_recorded_alone(&w->m, err);
+}
+
+static inline void
+world_record_alone(void *ctx, side_mask side)
+{
+	struct world *w = ctx;
+
+	w->asks++;
+	w->asked = side;
+	if (!w->record_waits)
+		world_answer_record(w, w->record_err);
 }
 
 /* Makes one chunk valid as the letter says. */
@@ -129,6 +154,7 @@ world_begin(const struct world_config *config)
 		.now_ns = world_now,
 		.wake_at = world_wake_at,
 		.ended = world_ended,
+		.record_alone = config->records ? world_record_alone : NULL,
 		.ctx = w,
 	};
 

@@ -62,7 +62,7 @@ step(struct alone *a, const struct alone_view *view)
 		if (!view->at_rest)
 			return false;
 		a->step = ALONE_FLUSHING;
-		engine_flush_side(a->engine, a->side == SRC_BIT ? SRC : DST, flushed, a);
+		engine_flush_whole(a->engine, a->side == SRC_BIT ? SRC : DST, flushed, a);
 		return true;
 	case ALONE_FLUSHED:
 		if (view->side != a->side || !view->at_rest)

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "tapdisk.h"
@@ -18,30 +16,36 @@
 #include "timeout-math.h"
 
 #include "migrate-control.h"
+#include "patience.h"
+#include "private-socket.h"
 
 #define LINE_MAX_BYTES (64 * 1024)
 #define OUT_MAX_BYTES  (256 * 1024)
+/* Requests of a client before others have their turn. */
+#define LINES_IN_TURN 4
 
 struct client {
 	struct list_head link;
 	struct migrate_control *control;
 	int fd;
 	event_id_t read_event;
-	event_id_t write_event;
+	event_id_t write_event; /* masked unless it has something to take, or to be told */
+	struct patience patience;
+	unsigned int silent; /* looks since its last request */
 	size_t in_len;
-	size_t out_len;
+	size_t out_len; /* of out, and what of that the client has taken */
+	size_t out_sent;
 	char in[LINE_MAX_BYTES];
 	char *out;
 };
 
 struct migrate_control {
-	int fd;
-	event_id_t event;
+	struct private_socket socket;
+	event_id_t look; /* at the clients' patience, while there are any */
 	unsigned clients;
 	struct list_head list;
 	json_t *(*handle)(void *ctx, json_t *request);
 	void *ctx;
-	struct sockaddr_un addr;
 };
 
 json_t *
@@ -60,34 +64,39 @@ migrate_control_error(int err, const char *fmt, ...)
 static void
 client_close(struct client *c)
 {
+	struct migrate_control *control = c->control;
+
 	tapdisk_server_unregister_event(c->read_event);
 	tapdisk_server_unregister_event(c->write_event);
 	close(c->fd);
 	list_del(&c->link);
-	if (c->control->clients-- == MIGRATE_CONTROL_CLIENTS)
-		tapdisk_server_mask_event(c->control->event, 0);
 	free(c->out);
 	free(c);
+	if (!--control->clients)
+		tapdisk_server_event_set_timeout(control->look, TV_INF);
+	private_socket_full(&control->socket, false);
 }
 
 /* Sends what is queued, as far as the client takes it. False: it is gone. */
 static bool
 client_flush(struct client *c)
 {
-	ssize_t n = 0;
+	while (c->out_sent < c->out_len) {
+		ssize_t n = send(c->fd, c->out + c->out_sent, c->out_len - c->out_sent,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	while (c->out_len) {
-		n = send(c->fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0)
-			break;
-		c->out_len -= (size_t)n;
-		memmove(c->out, c->out + n, c->out_len);
+			return errno == EAGAIN || errno == EINTR;
+		c->out_sent += (size_t)n;
 	}
-	tapdisk_server_mask_event(c->write_event, !c->out_len);
-	return n >= 0 || errno == EAGAIN || errno == EINTR;
+	free(c->out);
+	c->out = NULL;
+	c->out_len = c->out_sent = 0;
+	patience_got_on(&c->patience);
+	return true;
 }
 
-/* Queues a line. False: the client does not read, or there is no memory. */
+/* Queues a line. False: it is too long, or there is no memory. */
 static bool
 client_put(struct client *c, json_t *reply)
 {
@@ -125,27 +134,45 @@ client_line(struct client *c, const char *line, size_t len)
 	return ok;
 }
 
-/* Handles the whole lines that have come in. False: the client is to be dropped. */
+/* A line that does not fit is the client's last. */
 static bool
-client_lines(struct client *c)
+client_too_long(struct client *c)
 {
-	char *start = c->in, *end;
-
-	while ((end = memchr(start, '\n', c->in_len - (size_t)(start - c->in)))) {
-		if (!client_line(c, start, (size_t)(end - start)))
-			return false;
-		start = end + 1;
-	}
-	c->in_len -= (size_t)(start - c->in);
-	memmove(c->in, start, c->in_len);
-	if (c->in_len < sizeof(c->in))
-		return true;
 	json_t *reply = migrate_control_error(-EMSGSIZE, "a line is at most %d bytes long",
 					      LINE_MAX_BYTES);
+
 	if (client_put(c, reply))
 		client_flush(c);
 	json_decref(reply);
 	return false;
+}
+
+/*
+ * Handles the whole lines that have come in, one when the answer to the one before has
+ * been taken. False: the client is to be dropped.
+ */
+static bool
+client_lines(struct client *c)
+{
+	char *end;
+
+	for (int i = 0; i < LINES_IN_TURN && !c->out_len; i++) {
+		end = memchr(c->in, '\n', c->in_len);
+		if (!end)
+			break;
+		c->silent = 0;
+		if (!client_line(c, c->in, (size_t)(end - c->in)) || !client_flush(c))
+			return false;
+		c->in_len -= (size_t)(end + 1 - c->in);
+		memmove(c->in, end + 1, c->in_len);
+	}
+	end = memchr(c->in, '\n', c->in_len);
+	if (!end && c->in_len == sizeof(c->in))
+		return client_too_long(c);
+	/* What is left to do is done when the client takes something, at once if it can. */
+	tapdisk_server_mask_event(c->read_event, end || c->out_len);
+	tapdisk_server_mask_event(c->write_event, !end && !c->out_len);
+	return true;
 }
 
 static void
@@ -158,7 +185,7 @@ client_readable(event_id_t id, char mode, void *private)
 		return;
 	if (n > 0)
 		c->in_len += (size_t)n;
-	if (n <= 0 || !client_lines(c) || !client_flush(c))
+	if (n <= 0 || !client_lines(c))
 		client_close(c);
 }
 
@@ -167,7 +194,7 @@ client_writable(event_id_t id, char mode, void *private)
 {
 	struct client *c = private;
 
-	if (!client_flush(c))
+	if (!client_flush(c) || !client_lines(c))
 		client_close(c);
 }
 
@@ -188,65 +215,44 @@ client_register(struct client *c)
 	return 0;
 }
 
-/* False: nobody is waiting. */
-static bool
-control_take(struct migrate_control *control)
+static void
+control_take(void *ctx, int fd)
 {
-	int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct client *c;
+	struct migrate_control *control = ctx;
+	struct client *c = calloc(1, sizeof(*c));
 
-	if (fd < 0)
-		return false;
-	c = calloc(1, sizeof(*c));
 	if (!c) {
 		close(fd);
-		return true;
+		return;
 	}
 	c->control = control;
 	c->fd = fd;
 	if (client_register(c)) {
 		close(fd);
 		free(c);
-		return true;
+		return;
 	}
 	list_add_tail(&c->link, &control->list);
-	/* Who comes while we have all we want waits in the backlog. */
-	if (++control->clients == MIGRATE_CONTROL_CLIENTS)
-		tapdisk_server_mask_event(control->event, 1);
-	return true;
+	if (!control->clients++)
+		tapdisk_server_event_set_timeout(control->look, TV_SECS(PATIENCE_LOOK));
+	private_socket_full(&control->socket, control->clients >= MIGRATE_CONTROL_CLIENTS);
 }
 
+/* Ends who owes something for too long, or keeps others out and has nothing to say. */
 static void
-control_accept(event_id_t id, char mode, void *private)
+control_look(event_id_t id, char mode, void *private)
 {
-	control_take(private);
-}
+	struct migrate_control *control = private;
+	const bool full = control->clients >= MIGRATE_CONTROL_CLIENTS;
+	struct client *c, *next;
 
-static int
-control_listen(struct migrate_control *control)
-{
-	mode_t mask = umask(0177);
-	int err = 0;
+	list_for_each_entry_safe(c, next, &control->list, link) {
+		const bool owes = c->in_len || c->out_len;
 
-	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (control->fd < 0) {
-		err = -errno;
-	} else {
-		unlink(control->addr.sun_path);
-		if (bind(control->fd, (struct sockaddr *)&control->addr,
-			 sizeof(control->addr)) ||
-		    listen(control->fd, MIGRATE_CONTROL_CLIENTS))
-			err = -errno;
+		c->silent++;
+		if (patience_look(&c->patience, owes) || (full && c->silent > PATIENCE_LOOKS))
+			client_close(c);
 	}
-	umask(mask);
-	if (!err) {
-		control->event = tapdisk_server_register_event(
-			SCHEDULER_POLL_READ_FD, control->fd, TV_INF, control_accept, control);
-		err = control->event < 0 ? control->event : 0;
-	}
-	if (err && control->fd >= 0)
-		close(control->fd);
-	return err;
 }
 
 int
@@ -260,15 +266,17 @@ migrate_control_open(struct migrate_control **out, const char *path,
 		return -ENOMEM;
 	control->handle = handle;
 	control->ctx = ctx;
-	control->addr.sun_family = AF_UNIX;
 	INIT_LIST_HEAD(&control->list);
-	if (snprintf(control->addr.sun_path, sizeof(control->addr.sun_path), "%s", path) >=
-	    (int)sizeof(control->addr.sun_path))
-		err = -ENAMETOOLONG;
-	else
-		err = control_listen(control);
+	control->look = tapdisk_server_register_event(SCHEDULER_POLL_TIMEOUT, -1, TV_INF,
+						      control_look, control);
+	err = control->look < 0 ? control->look : 0;
+	if (!err)
+		err = private_socket_open(&control->socket, path, MIGRATE_CONTROL_CLIENTS,
+					  false, control_take, control);
 	if (err) {
 		EPRINTF("cannot listen on %s: %s", path, strerror(-err));
+		if (control->look > 0)
+			tapdisk_server_unregister_event(control->look);
 		free(control);
 		return err;
 	}
@@ -282,15 +290,15 @@ migrate_control_close(struct migrate_control *control, json_t *last)
 	struct client *c, *next;
 
 	/* Nobody comes any more; who waits in the backlog is told too. */
-	unlink(control->addr.sun_path);
-	while (control_take(control))
+	private_socket_unlink(&control->socket);
+	while (private_socket_take(&control->socket))
 		;
 	list_for_each_entry_safe(c, next, &control->list, link) {
 		if (client_put(c, last))
 			client_flush(c);
 		client_close(c);
 	}
-	tapdisk_server_unregister_event(control->event);
-	close(control->fd);
+	private_socket_close(&control->socket);
+	tapdisk_server_unregister_event(control->look);
 	free(control);
 }

@@ -2,9 +2,11 @@
 /*
  * migrate-control.h - the socket on which a migration is controlled
  *
- * JSON objects, one a line, each way (docs/migrate-protocol.md). A client that
- * sends half a line or does not read its answers keeps nobody waiting: all of
- * it is non-blocking, and what a client may make us keep is bounded.
+ * JSON objects, one a line, each way (docs/migrate-protocol.md). All of it is
+ * non-blocking, and what a client may make us keep or do at once is bounded: it is
+ * answered one request after the other, the next when it has taken the last answer; a
+ * line that does not come to its end, or an answer that is not taken, ends the connection
+ * (patience.h). Who says nothing may stay, unless all places are taken.
  *
  * Memory: MIGRATE_CONTROL_CLIENTS times 64 KiB in and 256 KiB out.
  */

@@ -11,9 +11,9 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "private-socket.h"
 #include "tapdisk-blkif-xen.h"
 #include "tapdisk-log.h"
 #include "tapdisk-loop.h"
@@ -24,10 +24,11 @@
 #include "tapdisk-vbd.h"
 #include "timeout-math.h"
 
-#define CONTROL_CONNECTIONS  10
+/* Each may wait for the end of a disk that hangs: there are more than of such disks. */
+#define CONTROL_CONNECTIONS  32
 #define CONTROL_BACKLOG	     32
-#define CONTROL_RECV_TIMEOUT 2000000 /* microseconds, for all of a request */
-#define CONTROL_SEND_TIMEOUT TV_SECS(10)
+#define CONTROL_RECV_TIMEOUT 2	/* seconds, for all of a request */
+#define CONTROL_SEND_TIMEOUT 10 /* seconds, for all of an answer */
 
 /* Flags of OPEN that are carried out; a request with any other is refused. */
 #define CONTROL_OPEN_FLAGS                                           \
@@ -53,7 +54,7 @@ struct control_conn {
 	event_id_t event;
 	tapdisk_message_t request;
 	size_t received;  /* bytes of the request */
-	int64_t deadline; /* by which all of it must be here, ns */
+	int64_t deadline; /* by which all of it must be here, or of the reply be gone, ns */
 	tapdisk_message_t response;
 	char *reply; /* what is sent: responses and what belongs to them */
 	size_t reply_size;
@@ -62,13 +63,11 @@ struct control_conn {
 };
 
 static struct {
-	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	int fd;
-	event_id_t event;
+	struct private_socket socket;
 	struct control_conn conns[CONTROL_CONNECTIONS];
 	unsigned int n_conns;
 	bool shutdown; /* every VBD is to be detached when closed */
-} control = { .fd = -1 };
+} control = { .socket.fd = -1 };
 
 static void conn_event(event_id_t id, char mode, void *private);
 
@@ -88,8 +87,23 @@ conn_close(struct control_conn *conn)
 	free(conn->reply);
 	memset(conn, 0, sizeof(*conn));
 
-	if (control.n_conns-- == CONTROL_CONNECTIONS)
-		tapdisk_server_mask_event(control.event, 0);
+	control.n_conns--;
+	private_socket_full(&control.socket, false);
+}
+
+static void
+conn_set_deadline(struct control_conn *conn, int seconds)
+{
+	conn->deadline = scheduler_now() + seconds * INT64_C(1000000000);
+}
+
+/* What is left of its time: who sends or takes byte by byte does not get more. */
+static struct timeval
+conn_time_left(const struct control_conn *conn)
+{
+	const int64_t left = (conn->deadline - scheduler_now()) / 1000;
+
+	return left > 0 ? TV_USECS(left) : TV_ZERO;
 }
 
 /* Makes the connection wait for something else. */
@@ -117,8 +131,9 @@ conn_send(struct control_conn *conn)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
 			if (conn->state != CONN_SENDING)
-				conn_wait(conn, CONN_SENDING, SCHEDULER_POLL_WRITE_FD,
-					  CONTROL_SEND_TIMEOUT);
+				conn_set_deadline(conn, CONTROL_SEND_TIMEOUT);
+			conn_wait(conn, CONN_SENDING, SCHEDULER_POLL_WRITE_FD,
+				  conn_time_left(conn));
 			return;
 		}
 		if (n < 0)
@@ -292,7 +307,7 @@ control_attach(struct control_conn *conn)
 	if (fd < 0)
 		return fd;
 	/* The lock keeps other requests from attaching it meanwhile. */
-	if (control.fd < 0) {
+	if (control.socket.fd < 0) {
 		EPRINTF("minor %u: this tapdisk ends, its last disk has gone", minor);
 		close(fd);
 		return -ESHUTDOWN;
@@ -648,15 +663,6 @@ conn_handle(struct control_conn *conn)
 
 /* --- events --------------------------------------------------------------------- */
 
-/* What is left of its time: who sends byte by byte does not get more. */
-static void
-conn_set_timeout(struct control_conn *conn)
-{
-	int64_t left = (conn->deadline - scheduler_now()) / 1000;
-
-	tapdisk_server_event_set_timeout(conn->event, left > 0 ? TV_USECS(left) : TV_ZERO);
-}
-
 static void
 conn_receive(struct control_conn *conn)
 {
@@ -673,7 +679,7 @@ conn_receive(struct control_conn *conn)
 
 	conn->received += (size_t)n;
 	if (conn->received < sizeof(conn->request)) {
-		conn_set_timeout(conn);
+		tapdisk_server_event_set_timeout(conn->event, conn_time_left(conn));
 		return;
 	}
 
@@ -716,107 +722,50 @@ control_free_conn(void)
 }
 
 static void
-control_accept(event_id_t id, char mode, void *private)
+control_take(void *ctx, int fd)
 {
 	struct control_conn *conn = control_free_conn();
-	int fd;
-
-	if (!conn)
-		return;
-
-	fd = accept4(control.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
-		return;
 
 	conn->fd = fd;
-	conn->deadline = scheduler_now() + CONTROL_RECV_TIMEOUT * INT64_C(1000);
-	if (++control.n_conns == CONTROL_CONNECTIONS)
-		tapdisk_server_mask_event(control.event, 1);
-	conn_wait(conn, CONN_RECEIVING, SCHEDULER_POLL_READ_FD, TV_USECS(CONTROL_RECV_TIMEOUT));
+	conn_set_deadline(conn, CONTROL_RECV_TIMEOUT);
+	private_socket_full(&control.socket, ++control.n_conns == CONTROL_CONNECTIONS);
+	conn_wait(conn, CONN_RECEIVING, SCHEDULER_POLL_READ_FD, conn_time_left(conn));
 }
 
-/* Binds the socket, which only its owner may connect to. 0 or -errno. */
-static int
-control_bind(void)
+int
+tapdisk_control_open(const char **path)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	const char *dir = tapdisk_server_run_dir();
-	mode_t mask;
-	int len, err;
+	char name[PATH_MAX];
+	int err;
 
 	if (*dir != '/') {
 		EPRINTF("%s: " TAPDISK_RUN_DIR_ENV " must be an absolute path", dir);
 		return -EINVAL;
 	}
-
-	len = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/" TAPDISK_CTL_PREFIX "%d", dir,
-		       getpid());
-	if (len >= (int)sizeof(addr.sun_path)) {
-		EPRINTF("%s: too long a path for a socket in it", dir);
-		return -ENAMETOOLONG;
-	}
-
 	if (mkdir(dir, 0700) && errno != EEXIST) {
 		err = -errno;
 		EPRINTF("%s: cannot create it: %s", dir, strerror(-err));
 		return err;
 	}
 
-	/* One that is there is of a dead process that had our id. */
-	unlink(addr.sun_path);
-	mask = umask(0177);
-	err = bind(control.fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
-	umask(mask);
-	if (!err && listen(control.fd, CONTROL_BACKLOG)) {
-		err = -errno;
-		unlink(addr.sun_path);
-	}
-	if (err) {
-		EPRINTF("%s: cannot listen: %s", addr.sun_path, strerror(-err));
-		return err;
-	}
-
-	memcpy(control.path, addr.sun_path, sizeof(control.path));
-	return 0;
-}
-
-int
-tapdisk_control_open(const char **path)
-{
-	int err;
-
-	control.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (control.fd < 0)
-		return -errno;
-
-	err = control_bind();
-	if (err) {
-		close(control.fd);
-		control.fd = -1;
-		return err;
-	}
-
-	control.event = tapdisk_server_register_event(SCHEDULER_POLL_READ_FD, control.fd,
-						      TV_INF, control_accept, NULL);
-	if (control.event < 0) {
-		err = control.event;
-		tapdisk_control_close();
-		return err;
-	}
-
-	*path = control.path;
-	return 0;
+	/* A socket that is there is of a dead process that had our id. */
+	snprintf(name, sizeof(name), "%s/" TAPDISK_CTL_PREFIX "%d", dir, getpid());
+	err = private_socket_open(&control.socket, name, CONTROL_BACKLOG, true, control_take,
+				  NULL);
+	if (err == -ENAMETOOLONG)
+		EPRINTF("%s: too long a path for a socket in it", dir);
+	else if (err)
+		EPRINTF("%s: cannot listen: %s", name, strerror(-err));
+	else
+		*path = control.socket.addr.sun_path;
+	return err;
 }
 
 void
 tapdisk_control_close(void)
 {
-	if (control.fd >= 0) {
-		tapdisk_server_unregister_event(control.event);
-		close(control.fd);
-		unlink(control.path);
-		control.fd = -1;
-	}
+	private_socket_close(&control.socket);
 
 	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
 		struct control_conn *conn = &control.conns[i];

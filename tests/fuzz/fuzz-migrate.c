@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-loop.o */
+/* links: drivers/private-socket.o */
 /* links: tests/fuzz/host.o drivers/block-migrate.o drivers/migrate-commands.o */
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
 /* links: drivers/state-dir.o */

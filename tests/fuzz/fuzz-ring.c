@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-loop.o */
+/* links: drivers/private-socket.o */
 /* links: tests/fuzz/host.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */

@@ -24,11 +24,23 @@ ask(struct alone *a, enum alone_step step, side_mask side)
 	a->record(a->ctx, side);
 }
 
+/* As of the last tick, and nothing has come of it since. */
+static bool
+is_lost(const struct alone *a)
+{
+	struct journal_work work;
+
+	if (!a->lost)
+		return false;
+	journal_get_work(a->engine->journal, &work);
+	return work.progress == a->progress.count;
+}
+
 /* Somebody waits for the journal in vain, and a side is there that needs none. */
 static bool
 is_due(const struct alone *a, const struct alone_view *view)
 {
-	return a->record && a->lost && !a->waits && view->wanted && view->side;
+	return a->record && !a->waits && view->wanted && view->side && is_lost(a);
 }
 
 /* The file is whole and says what the map does: that all is on one side. */
@@ -49,13 +61,14 @@ step(struct alone *a, const struct alone_view *view)
 		if (!is_due(a, view))
 			return false;
 		a->side = view->side;
-		if (view->stable)
+		a->ends = view->ends;
+		if (view->ends)
 			ask(a, ALONE_RECORDING, a->side);
 		else
 			a->step = ALONE_DRAINING;
 		return true;
 	case ALONE_DRAINING:
-		if (!a->lost || view->side != a->side) {
+		if (!is_lost(a) || view->side != a->side) {
 			a->step = ALONE_NOT;
 			return true;
 		}
@@ -72,7 +85,7 @@ step(struct alone *a, const struct alone_view *view)
 		return true;
 	case ALONE_YES:
 		/* A migration that has asked for its end has it now. */
-		if (view->stable || a->waits || !journal_is_back(a))
+		if (view->ends || a->waits || !journal_is_back(a))
 			return false;
 		ask(a, ALONE_LEAVING, NO_SIDE);
 		return true;
@@ -99,8 +112,8 @@ alone_recorded(struct alone *a, int err)
 		a->step = ALONE_YES;
 	else
 		a->step = ALONE_NOT;
-	/* The destination is alone only in what has been completed, which ends now. */
-	if (!err && a->side == SRC_BIT)
+	/* What ends does so now, and needs no more than that. */
+	if (!err && !a->ends)
 		engine_go_alone(a->engine, recording);
 	else
 		engine_run(a->engine);

@@ -10,7 +10,8 @@
  * it finds the record and serves from that side. So:
  *
  *  - The record is made only while no write and no copy is under way, every sector is
- *    valid on the side, and the side has been flushed since.
+ *    valid on the side, and the side has been flushed since; or for a migration that ends
+ *    so, and whose writes reach nothing but that side.
  *  - While it is there the map calls nothing valid on the other side, and no write reaches
  *    that: what is written needs no word in the journal.
  *  - Where the journal can be written again it says so too, in a file that is whole, before
@@ -41,6 +42,7 @@ struct alone {
 	void *ctx;
 	enum alone_step step;
 	side_mask side; /* the one that is, or is about to be, alone */
+	bool ends;	/* ... with which the migration ends */
 	bool hangs;	/* the journal's store has not answered for STALL_NS */
 	bool lost;  /* nor has the journal written anything down that it should, for as long */
 	bool waits; /* after a failure, for the next tick */
@@ -53,7 +55,7 @@ struct alone_view {
 	bool wanted;	/* somebody waits for the journal */
 	side_mask side; /* that could be alone, or NO_SIDE */
 	bool at_rest;	/* no write is in flight, and no copy may change the map any more */
-	bool stable;	/* ... and the side has been flushed since */
+	bool ends;	/* the migration does so with that side, which has been flushed */
 };
 
 void alone_init(struct alone *a, struct engine *e, void (*record)(void *ctx, side_mask side),

@@ -429,7 +429,7 @@ pump_alone(struct migration *m)
 		.wanted = m->recording || engine_waits_for_journal(&m->engine),
 		.side = could_be_alone(m),
 		.at_rest = engine_at_rest(&m->engine),
-		.stable = m->recording,
+		.ends = m->recording,
 	};
 
 	if (!m->engine.journal || migration_over(m))

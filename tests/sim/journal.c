@@ -94,6 +94,9 @@ fault_of(const struct store_io *io)
 	for (unsigned i = 0; i < world.plan.faults; i++) {
 		const struct plan_fault *f = &world.plan.fault[i];
 
+		if (!f->dropped && f->kind == FAULT_STORE_TIME &&
+		    world.now_ns >= f->from_ns && world.now_ns < f->to_ns)
+			err = err ? err : f->err;
 		if (f->dropped || f->kind != FAULT_STORE || !(f->ops & 1u << io->op))
 			continue;
 		if (journal.matched[i]++ >= f->first &&
@@ -101,6 +104,22 @@ fault_of(const struct store_io *io)
 			err = err ? err : f->err;
 	}
 	return err;
+}
+
+/* Until when a request that is made now is not answered; 0: it is at once. */
+static uint64_t
+hangs_until(void)
+{
+	uint64_t until = 0;
+
+	for (unsigned i = 0; i < world.plan.faults && !world.healed; i++) {
+		const struct plan_fault *f = &world.plan.fault[i];
+
+		if (!f->dropped && f->kind == FAULT_STORE_TIME && !f->err &&
+		    world.now_ns >= f->from_ns && world.now_ns < f->to_ns && f->to_ns > until)
+			until = f->to_ns;
+	}
+	return until;
 }
 
 /* The request happens; of one that fails with -EIO nobody knows what has. */
@@ -179,6 +198,12 @@ store_submit(struct store *store, struct store_io *io)
 	trace("journal: %s of the %s file [%" PRIu64 ",+%zu)%s", op_names[io->op],
 	      io->file == STORE_CURRENT ? "current" : "next", io->offset, io->len,
 	      journal.err ? ", will fail" : "");
+	if (hangs_until()) {
+		trace("journal: does not answer");
+		if (hangs_until() != FOREVER)
+			world_at(hangs_until(), answer_event, NULL, journal.request);
+		return;
+	}
 	if (rng_chance(r, p->at_once)) {
 		answer();
 		return;
@@ -187,6 +212,13 @@ store_submit(struct store *store, struct store_io *io)
 		world_at(rng_range(r, world.now_ns, done_ns), publish_event, NULL,
 			 journal.request);
 	world_at(done_ns, answer_event, NULL, journal.request);
+}
+
+void
+journal_heal(void)
+{
+	if (journal.io)
+		world_at(world.now_ns, answer_event, NULL, journal.request);
 }
 
 /* --- opening ----------------------------------------------------------------- */

@@ -74,7 +74,8 @@ for my $number (1 .. @mutants) {
 	my $dir = "$build/mutants/$number";
 	make_path($dir);
 	compile($mutant, $dir);
-	my $first = $mutant->{name} =~ /^journal: / ? 2000000001 : 1;
+	my ($kind) = $mutant->{name} =~ /^(journal|alone): /;
+	my $first = $kind ? { journal => 2000000001, alone => 4000000001 }->{$kind} : 1;
 	my $output = `$dir/sim -q -f $first -n $seeds 2>&1`;
 	my $caught = $? != 0;
 	for my $seed (@regressions) {

@@ -405,6 +405,49 @@ plan_switch(struct plan *p, struct rng *r)
 	}
 }
 
+/*
+ * The journal cannot be written for so long that one side may go on alone, once or twice; the
+ * guest goes on for longer, and now and then the process is killed meanwhile.
+ */
+static void
+plan_alone(struct plan *p, struct rng *r)
+{
+	uint64_t from_ns = rng_scale(r, 4 * SECOND), at = rng_scale(r, 3000);
+	unsigned n = (unsigned)rng_range(r, 1, 2);
+
+	p->records = true;
+	p->paused = false;
+	if (p->faults > PLAN_FAULTS - n)
+		p->faults = PLAN_FAULTS - n;
+	if (rng_chance(r, 50))
+		p->faults = 0;
+	while (n--) {
+		struct plan_fault *f = &p->fault[p->faults++];
+
+		*f = (struct plan_fault){
+			.kind = FAULT_STORE_TIME,
+			.err = rng_chance(r, 60) ? 0 : rng_chance(r, 70) ? -EIO : -ENOSPC,
+			.from_ns = from_ns,
+			.to_ns = from_ns + rng_range(r, 5, 20) * SECOND + rng_below(r, SECOND),
+		};
+		if (!n && rng_chance(r, 30))
+			f->to_ns = FOREVER;
+		from_ns += rng_range(r, 12, 30) * SECOND;
+	}
+	for (unsigned i = 0; i < p->requests; i++)
+		if (rng_chance(r, 10))
+			p->request[i].think_ns = rng_scale(r, 4 * SECOND);
+	p->crashes = rng_chance(r, 30) ? 0 : (unsigned)rng_range(r, 1, 2);
+	for (unsigned i = 0; i < p->crashes; i++) {
+		p->crash[i] = (struct plan_crash){
+			.kind = rng_chance(r, 50) ? CRASH_KILL : CRASH_POWER,
+			.at_event = at,
+			.inside = rng_chance(r, 50),
+		};
+		at += rng_scale(r, 2000);
+	}
+}
+
 void
 plan_make(struct plan *p, uint64_t seed)
 {
@@ -455,7 +498,10 @@ plan_make(struct plan *p, uint64_t seed)
 	p->crashes = 0;
 	if (seed >= PLAN_JOURNAL_SEEDS)
 		plan_journal(p, &later);
-	if (seed >= PLAN_SWITCH_SEEDS)
+	p->records = false;
+	if (seed >= PLAN_ALONE_SEEDS)
+		plan_alone(p, &last);
+	else if (seed >= PLAN_SWITCH_SEEDS)
 		plan_switch(p, &last);
 }
 
@@ -561,6 +607,15 @@ print_fault(const struct plan_fault *f)
 			if (f->ops & OP(op))
 				printf(" %s", store_ops[op]);
 		printf(": number %u and on, %u times, error %d\n", f->first, f->times, f->err);
+		return;
+	}
+	if (f->kind == FAULT_STORE_TIME) {
+		printf("# fault: journal %s (error %d) from %.6f s to ",
+		       f->err ? "fails" : "hangs", f->err, (double)f->from_ns / SECOND);
+		if (f->to_ns == FOREVER)
+			puts("the end");
+		else
+			printf("%.6f s\n", (double)f->to_ns / SECOND);
 		return;
 	}
 	if (f->kind == FAULT_STALL) {

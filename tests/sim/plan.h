@@ -30,6 +30,8 @@
 #define PLAN_FLUSH_SEEDS 2000000000ull
 /* From here on the strategy is switched, and the process killed soon after. */
 #define PLAN_SWITCH_SEEDS 3000000000ull
+/* From here on the journal fails for seconds, or its store hangs, and the host has its record. */
+#define PLAN_ALONE_SEEDS 4000000000ull
 
 #define MS	1000000ull
 #define SECOND	1000000000ull
@@ -54,7 +56,7 @@ struct plan_request {
 	bool dropped;
 };
 
-enum fault_kind { FAULT_ERROR, FAULT_STALL, FAULT_STORE };
+enum fault_kind { FAULT_ERROR, FAULT_STALL, FAULT_STORE, FAULT_STORE_TIME };
 
 /* Errors: the requests first, first + 1, ... of those that match, times of them. */
 struct plan_fault {
@@ -69,6 +71,8 @@ struct plan_fault {
 	uint64_t from_ns; /* stall: answers nothing until to_ns, perhaps FOREVER */
 	uint64_t to_ns;
 	uint64_t drain_ns; /* ... and what it owes is answered within that time */
+	/* FAULT_STORE_TIME: from from_ns to to_ns what the store is asked fails, or, if err is
+	 * 0, is answered only then. */
 	bool dropped;
 };
 
@@ -148,6 +152,7 @@ struct plan {
 	uint32_t live_entries;
 	uint32_t log_bytes;
 	struct plan_store store;
+	bool records; /* the host can record that one side is alone */
 	struct plan_crash crash[PLAN_CRASHES];
 	unsigned crashes;
 	struct rng rng; /* of initial contents */

@@ -204,6 +204,9 @@ promise_submit(const struct op *op)
 	if (world.ended && op->disk->side == gone)
 		world_fail("a disk that the migration has let go is asked to %s",
 			   op_name(op->io->op));
+	if (world.record && is_write(op->io) && side_bit(op->disk->side) != world.record)
+		world_fail("the record says that %u is alone, and the other side is written",
+			   world.record);
 	if (op->mirrored)
 		promise.pending++;
 	if (op->who == WHO_COPIER) {
@@ -399,7 +402,7 @@ check_persisted(uint64_t since)
 	struct validity *map;
 	uint64_t run;
 
-	if (!world.plan.journal || world.ended)
+	if (!world.plan.journal || world.ended || world.record)
 		return;
 	map = journal_stable_map();
 	for (uint64_t s = 0; s < world.plan.sectors; s++) {
@@ -432,7 +435,7 @@ promise_written(void)
 	struct validity *map;
 	uint64_t run;
 
-	if (!world.plan.journal || world.ended)
+	if (!world.plan.journal || world.ended || world.record)
 		return;
 	map = journal_stable_map();
 	for (uint64_t s = 0; s < world.plan.sectors; s += run) {
@@ -585,6 +588,44 @@ promise_end(enum migration_state state)
 				   migration_state_name(state), s);
 	}
 	promise.plain = false;
+}
+
+/* The file says that the source has everything: the record is needed no more. */
+static void
+check_file_is_source(void)
+{
+	struct validity *map = journal_stable_map();
+
+	for (uint64_t s = 0, run; s < world.plan.sectors; s += run)
+		if (validity_get(map, s, world.plan.sectors, &run) != SRC_BIT)
+			world_fail("the record goes, and by the journal sector %" PRIu64
+				   " is on more than the source",
+				   s);
+	validity_destroy(map);
+}
+
+/* Nothing that was acknowledged is anywhere else, whatever becomes of the journal. */
+void
+promise_record(side_mask side)
+{
+	const struct sim_disk *d = &world.disk[side == DST_BIT ? DST : SRC];
+	uint64_t now = history_now();
+
+	if (!side) {
+		check_file_is_source();
+		return;
+	}
+	for (uint64_t s = 0; s < world.plan.sectors; s++) {
+		if (!history_allows(s, d->tag[s], now))
+			world_fail("the record says that %u is alone, and sector %" PRIu64
+				   " is not there",
+				   side, s);
+		if (!history_allows(s, d->stable[s],
+				    world.plan.durable ? now : promise.flushed))
+			world_fail("the record says that %u is alone, and sector %" PRIu64
+				   " is not stable there",
+				   side, s);
+	}
 }
 
 /* The map is what outlives the process: all that it calls valid is the same. */

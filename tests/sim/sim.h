@@ -166,6 +166,8 @@ void promise_answer(struct request *q, int err);
 void promise_event(void); /* after every event */
 void promise_end(enum migration_state state);
 void promise_close(void);
+/* The host's record says, from now on, that this side is alone, or that none is. */
+void promise_record(side_mask side);
 /* Mirrored writes that not both sides have answered. */
 unsigned promise_pending(void);
 /* The operator has paused it, set a rate, or the guest comes first. */
@@ -207,6 +209,8 @@ bool journal_reopen(struct migration_config *config);
 /* What the file alone says. */
 struct validity *journal_stable_map(void);
 void journal_check_damage(void);
+/* What the store has not answered is answered now. */
+void journal_heal(void);
 
 /* --- the world --------------------------------------------------------------- */
 
@@ -235,6 +239,10 @@ struct world {
 	bool gone; /* after a crash one side alone is left */
 	bool may_crash;
 	bool crashing;	/* as soon as the engine calls anybody */
+	side_mask record;	/* the host's: the side that is alone, or none */
+	side_mask record_asked; /* ... and what it is to be, while it is being made so */
+	bool record_pending;
+	unsigned lives;
 	unsigned crash; /* the plan's next one */
 	jmp_buf crashed;
 	uint64_t store_writes;

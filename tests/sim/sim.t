@@ -23,7 +23,7 @@ regressions() {
 	done
 }
 
-echo 1..4
+echo 1..5
 result 1 "what once failed does not fail again" regressions
 result 2 "${SIM_SEEDS:-20000} seeds keep every promise" \
 	"$sim" -f "${SIM_FIRST:-1}" -n "${SIM_SEEDS:-20000}"
@@ -31,3 +31,5 @@ result 3 "so do as many with a journal, and crashes" \
 	"$sim" -f "$((2000000000 + ${SIM_FIRST:-1}))" -n "${SIM_SEEDS:-20000}"
 result 4 "and as many that switch the strategy just before a crash" \
 	"$sim" -f "$((3000000000 + ${SIM_FIRST:-1}))" -n "${SIM_SEEDS:-20000}"
+result 5 "and as many whose journal cannot be written for seconds" \
+	"$sim" -f "$((4000000000 + ${SIM_FIRST:-1}))" -n "${SIM_SEEDS:-20000}"

@@ -136,6 +136,71 @@ host_ended(void *ctx)
 	promise_end(world.m.state);
 }
 
+/* --- the host's record ------------------------------------------------------- */
+
+static void
+record_change(void)
+{
+	if (!world.record_pending)
+		return;
+	world.record_pending = false;
+	world.record = world.record_asked;
+	trace("record: %u is alone", world.record);
+	promise_record(world.record);
+}
+
+static void
+record_change_event(void *arg, uint64_t life)
+{
+	if (life == world.lives && world.phase < PHASE_OVER)
+		record_change();
+}
+
+static void
+record_answer_event(void *arg, uint64_t life)
+{
+	if (life != world.lives || world.phase == PHASE_OVER)
+		return;
+	record_change();
+	migration_recorded_alone(&world.m, 0);
+}
+
+static void
+record_failed_event(void *arg, uint64_t life)
+{
+	if (life != world.lives || world.phase == PHASE_OVER)
+		return;
+	trace("record: fails");
+	world.record_pending = false;
+	migration_recorded_alone(&world.m, -EIO);
+}
+
+static void
+host_record_alone(void *ctx, side_mask side)
+{
+	struct rng *r = &world.plan.store.rng;
+	uint64_t done_ns = world.now_ns + rng_below(r, rng_chance(r, 20) ? 3 * SECOND : 20 * MS);
+
+	trace("record: %u is to be alone", side);
+	if (world.record_pending)
+		world_fail("the host is asked for two records");
+	if (world.crash < world.plan.crashes && rng_chance(r, 20))
+		world.crashing = true;
+	world_may_crash();
+	world.record_pending = true;
+	world.record_asked = side;
+	if (!world.healed && rng_chance(r, 10)) {
+		world_at(done_ns, record_failed_event, NULL, world.lives);
+	} else if (rng_chance(r, 10)) {
+		record_change();
+		migration_recorded_alone(&world.m, 0);
+	} else {
+		world_at(rng_range(r, world.now_ns, done_ns), record_change_event, NULL,
+			 world.lives);
+		world_at(done_ns, record_answer_event, NULL, world.lives);
+	}
+}
+
 static void
 resume_until_over(void)
 {
@@ -284,6 +349,7 @@ plan_config(void)
 		.now_ns = host_now_ns,
 		.wake_at = host_wake_at,
 		.ended = host_ended,
+		.record_alone = p->records ? host_record_alone : NULL,
 	};
 }
 
@@ -299,6 +365,9 @@ world_begin(void)
 	world.phase = PHASE_LOAD;
 	world.healed = world.ended = world.gone = world.crashing = world.may_crash = false;
 	world.crash = 0;
+	world.record = NO_SIDE;
+	world.record_pending = false;
+	world.lives++;
 	world.store_writes = 0;
 	phase_ns = 0;
 	config = plan_config();
@@ -345,6 +414,8 @@ enter(enum phase phase)
 		guest_stop();
 		world.healed = true;
 		disk_heal();
+		if (world.plan.records)
+			journal_heal();
 		promise_command(COMMAND_RATE, 0);
 		migration_set_rate(&world.m, 0);
 		break;
@@ -411,6 +482,18 @@ world_may_crash(void)
 		longjmp(world.crashed, 1);
 }
 
+/* Whoever opens the journal finds the record, and serves from that side alone. */
+static void
+reopen_alone(void)
+{
+	trace("by the record %u is alone", world.record);
+	validity_set(world.map, 0, world.plan.sectors, world.record);
+	promise_recovered(world.map);
+	validity_destroy(world.map);
+	world.gone = true;
+	world.phase = PHASE_OVER;
+}
+
 static void
 crash(enum crash_kind kind)
 {
@@ -425,9 +508,17 @@ crash(enum crash_kind kind)
 	journal_crash(kind);
 	guest_crash(kind);
 	journal_check_damage();
-	if (journal_reopen(&config) && began && !world.ended)
+	if (world.record_pending && rng_chance(&world.plan.store.rng, 50))
+		world.record = world.record_asked;
+	world.record_pending = false;
+	world.lives++;
+	if (journal_reopen(&config) && began && !world.ended && !world.record)
 		promise_survives(world.map, config.map);
 	world.map = config.map;
+	if (world.record) {
+		reopen_alone();
+		return;
+	}
 	if (config.state == MIGRATION_COMPLETED || config.state == MIGRATION_CANCELLED) {
 		trace("it had ended: %s", migration_state_name(config.state));
 		validity_set(world.map, 0, world.plan.sectors,

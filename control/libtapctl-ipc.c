@@ -19,7 +19,7 @@
 
 FILE *tap_ctl_debug;
 
-static _Thread_local char error_text[512];
+static _Thread_local char error_text[2048];
 
 static const char *const request_names[] = {
 	[TAPDISK_MESSAGE_PID] = "pid",
@@ -34,6 +34,16 @@ static const char *const request_names[] = {
 	[TAPDISK_MESSAGE_FORCE_SHUTDOWN] = "force shutdown",
 	[TAPDISK_MESSAGE_DISK_INFO] = "disk info",
 };
+
+static const char *
+request_name(int request)
+{
+	const size_t known = sizeof(request_names) / sizeof(*request_names);
+
+	if (request == TAPDISK_MESSAGE_MIGRATE_START)
+		return "migrate start";
+	return (size_t)request < known && request_names[request] ? request_names[request] : "?";
+}
 
 const char *
 tap_ctl_error(void)
@@ -50,11 +60,14 @@ tap_ctl_clear(void)
 int
 tap_ctl_fail(int err, const char *format, ...)
 {
+	char text[sizeof(error_text)];
 	va_list args;
 
+	/* The arguments may be tap_ctl_error() itself. */
 	va_start(args, format);
-	vsnprintf(error_text, sizeof(error_text), format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	memcpy(error_text, text, strlen(text) + 1);
 	return err;
 }
 
@@ -220,22 +233,23 @@ tap_ctl_request(pid_t pid, tapdisk_message_t *message, const struct iovec *extra
 		return fd;
 	if (tap_ctl_debug)
 		fprintf(tap_ctl_debug, "tap-ctl: tapdisk %d, minor %d: %s\n", pid,
-			message->cookie, request_names[request]);
+			message->cookie, request_name(request));
 
 	err = send_all(fd, message, sizeof(*message), deadline);
 	for (; !err && count; extra++, count--)
 		err = send_all(fd, extra->iov_base, extra->iov_len, deadline);
-	if (!err)
+	/* One that does not know the request may answer before it has all of it. */
+	if (!err || err == -EPIPE || err == -ECONNRESET)
 		err = tap_ctl_read(fd, message, sizeof(*message), deadline);
 	if (!err && message->type == TAPDISK_MESSAGE_ERROR)
 		err = answered_error(pid, &message->u.response);
 	else if (!err && message->type != answer)
 		err = tap_ctl_fail(-EPROTO, "tapdisk %d answered %s with message %d", pid,
-				   request_names[request], message->type);
+				   request_name(request), message->type);
 
 	if (tap_ctl_debug)
 		fprintf(tap_ctl_debug, "tap-ctl: tapdisk %d, minor %d: %s: %s\n", pid,
-			message->cookie, request_names[request], strerror(-err));
+			message->cookie, request_name(request), strerror(-err));
 	if (!err)
 		return fd;
 	close(fd);

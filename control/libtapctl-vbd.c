@@ -10,7 +10,8 @@
 
 #include "libtapctl.h"
 
-#define STATS_MAX (16u << 20) /* bytes of JSON; more is no statistics */
+#define STATS_MAX  (16u << 20) /* bytes of JSON; more is no statistics */
+#define ANSWER_MAX 65536       /* ... of another answer */
 
 static int
 simple_request(pid_t pid, int minor, enum tapdisk_message_id type, int timeout)
@@ -139,24 +140,17 @@ tap_ctl_info(pid_t pid, int minor, tapdisk_message_image_t *info)
 	return err;
 }
 
-int
-tap_ctl_stats(pid_t pid, int minor, char **json)
+/* What follows the answer, as a string. Closes fd. */
+static int
+read_json(pid_t pid, int fd, size_t length, size_t most, int64_t deadline, char **json)
 {
-	tapdisk_message_t message = { .type = TAPDISK_MESSAGE_STATS,
-				      .cookie = (uint16_t)minor };
-	int64_t deadline = tap_ctl_now() + TAP_CTL_TIMEOUT * 1000;
-	size_t length;
 	char *text;
-	int fd, err;
+	int err;
 
-	fd = tap_ctl_request(pid, &message, NULL, 0, deadline);
-	if (fd < 0)
-		return fd;
-	length = message.u.info.length;
-	if (length > STATS_MAX) {
-		err = tap_ctl_fail(-EPROTO, "tapdisk %d announced %zu bytes of statistics", pid,
-				   length);
-		goto out;
+	if (length > most) {
+		close(fd);
+		return tap_ctl_fail(-EPROTO, "tapdisk %d announced %zu bytes of JSON", pid,
+				    length);
 	}
 	text = calloc(1, length + 1);
 	err = text ? tap_ctl_read(fd, text, length, deadline) : -ENOMEM;
@@ -164,9 +158,37 @@ tap_ctl_stats(pid_t pid, int minor, char **json)
 		free(text);
 	else
 		*json = text;
-out:
 	close(fd);
 	return err;
+}
+
+int
+tap_ctl_stats(pid_t pid, int minor, char **json)
+{
+	tapdisk_message_t message = { .type = TAPDISK_MESSAGE_STATS,
+				      .cookie = (uint16_t)minor };
+	int64_t deadline = tap_ctl_now() + TAP_CTL_TIMEOUT * 1000;
+	int fd = tap_ctl_request(pid, &message, NULL, 0, deadline);
+
+	if (fd < 0)
+		return fd;
+	return read_json(pid, fd, message.u.info.length, STATS_MAX, deadline, json);
+}
+
+int
+tap_ctl_migrate_start(pid_t pid, int minor, const char *json, char **answer)
+{
+	tapdisk_message_t message = { .type = TAPDISK_MESSAGE_MIGRATE_START,
+				      .cookie = (uint16_t)minor,
+				      .u.info.length = strlen(json) };
+	const struct iovec extra = { (void *)json, strlen(json) };
+	int fd = tap_ctl_request(pid, &message, &extra, 1, -1);
+
+	if (fd == -EINVAL && message.type == TAPDISK_MESSAGE_ERROR)
+		return tap_ctl_fail(-EOPNOTSUPP, "tapdisk %d knows no migrations", pid);
+	if (fd < 0)
+		return fd;
+	return read_json(pid, fd, message.u.info.length, ANSWER_MAX, -1, answer);
 }
 
 /* What create has done so far is undone; the error stays the first one's. */

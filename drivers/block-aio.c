@@ -25,6 +25,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -757,9 +758,13 @@ tdaio_free(struct tdaio *aio)
 static int
 tdaio_open_image(struct tdaio *aio, const char *name, td_flag_t flags)
 {
+	const int *given = aio->driver->given;
+	char path[32];
 	int err;
 
-	aio->fd = tdaio_open_file(aio, name, flags);
+	if (given)
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", *given);
+	aio->fd = tdaio_open_file(aio, given ? path : name, flags);
 	if (aio->fd < 0)
 		return aio->fd;
 
@@ -809,6 +814,12 @@ tdaio_close(td_driver_t *driver)
 }
 
 static int
+tdaio_get_fd(td_driver_t *driver)
+{
+	return ((struct tdaio *)driver->data)->fd;
+}
+
+static int
 tdaio_get_parent_id(td_driver_t *driver, td_disk_id_t *id)
 {
 	return TD_NO_PARENT;
@@ -852,6 +863,7 @@ struct tap_disk tapdisk_aio = {
 	.td_queue_block_status = tdaio_queue_block_status,
 	.td_queue_flush = tdaio_queue_flush,
 	.td_queue_zero = tdaio_queue_zero,
+	.td_get_fd = tdaio_get_fd,
 	.td_debug = tdaio_debug,
 	.td_stats = tdaio_stats,
 };

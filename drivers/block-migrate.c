@@ -25,8 +25,12 @@
 #include "tapdisk-disktype.h"
 #include "timeout-math.h"
 
+#include "tapdisk-loop.h"
 #include "tapdisk-worker.h"
 
+#ifdef TAPDISK_EXTENDED
+#include "block-migrate.h"
+#endif
 #include "migrate-plugin.h"
 
 /* How soon a disk that answers at last is found to have done so. */
@@ -194,11 +198,43 @@ check_size(struct migrate *m, enum side side)
 	return -EMEDIUMTYPE;
 }
 
+#ifdef TAPDISK_EXTENDED
+static int
+open_image(struct migrate *m, enum side side, td_flag_t flags)
+{
+	const struct migrate_given *given = m->driver->given;
+
+	if (given)
+		return image_disk_adopt(&m->disk[side],
+					side == SRC ? given->source : given->destination);
+	return image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
+			       flags);
+}
+
+static bool
+is_given(const struct migrate *m)
+{
+	return m->driver->given;
+}
+#else
+static int
+open_image(struct migrate *m, enum side side, td_flag_t flags)
+{
+	return image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
+			       flags);
+}
+
+static bool
+is_given(const struct migrate *m)
+{
+	return false;
+}
+#endif
+
 static int
 open_disk(struct migrate *m, enum side side, td_flag_t flags)
 {
-	int err = image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
-				  flags);
+	int err = open_image(m, side, flags);
 
 	if (err)
 		return err;
@@ -213,7 +249,7 @@ open_disk(struct migrate *m, enum side side, td_flag_t flags)
 static int
 open_disks(struct migrate *m, td_flag_t flags)
 {
-	int err = check_not_the_same(m);
+	int err = is_given(m) ? 0 : check_not_the_same(m);
 
 	if (!err)
 		err = open_disk(m, SRC, flags);
@@ -419,6 +455,13 @@ show_disk(struct migrate *m, enum side side)
 	m->driver->info.size = (td_sector_t)migrate_setting_int(m, "sectors");
 }
 
+static void
+begin(struct migrate *m)
+{
+	m->begun = true;
+	migration_start(&m->migration);
+}
+
 /* All that can fail, in order; undone in the reverse order. The map is taken. */
 static int
 start_migration(struct migrate *m, const struct journal_contents *contents,
@@ -444,7 +487,10 @@ start_migration(struct migrate *m, const struct journal_contents *contents,
 	if (err)
 		goto out_control;
 	show_disk(m, SRC);
-	migration_start(&m->migration);
+	if (is_given(m))
+		migration_wake(&m->migration); /* the journal is written */
+	else
+		begin(m);
 	return 0;
 
 out_control:
@@ -500,12 +546,14 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	err = start_workers();
 	if (err)
 		return err;
+	/* Nobody knows of it yet. */
+	tapdisk_loop_lend();
 	err = migrate_store_open(&m->store, m->path, text, sizeof(text));
-	if (err) {
+	if (err)
 		EPRINTF("%s", text);
-		return err;
-	}
-	err = migrate_record_load(m, &contents, &map);
+	else
+		err = migrate_record_load(m, &contents, &map);
+	tapdisk_loop_take_back();
 	if (err)
 		return err;
 	state = migration_state_find(migrate_setting(m, "state"));
@@ -707,6 +755,45 @@ remove_journal(struct migrate *m)
 		EPRINTF("cannot remove the journal %s: %s", m->path, strerror(-err));
 }
 
+#ifdef TAPDISK_EXTENDED
+static struct migrate *
+migrate_of(const td_image_t *image)
+{
+	return ((struct driver_data *)image->driver->data)->migrate;
+}
+
+int
+migrate_image_ready(td_image_t *image)
+{
+	struct journal_status s;
+
+	journal_get_status(migrate_of(image)->journal, &s);
+	return s.error ? s.error : s.state == JOURNAL_GOOD;
+}
+
+void
+migrate_image_begin(td_image_t *image)
+{
+	struct migrate *m = migrate_of(image);
+
+	for (enum side side = SRC; side < SIDES; side++)
+		image_disk_keep(&m->disk[side]);
+	migration_source_written(&m->migration);
+	begin(m);
+}
+#endif
+
+/* The guest has never been served by it. Both images hold what they held before. */
+static void
+forget(struct migrate *m)
+{
+	while (!migration_quiet(&m->migration) && !migration_only_stalled(&m->migration))
+		tapdisk_server_iterate();
+	migrate_mark_undo(m);
+	m->saved = true;
+	remove_journal(m);
+}
+
 static void
 stop(struct migrate *m)
 {
@@ -721,7 +808,9 @@ migrate_close(td_driver_t *driver)
 {
 	struct migrate *m = ((struct driver_data *)driver->data)->migrate;
 
-	if (!m->over) {
+	if (!m->over && !m->begun) {
+		forget(m);
+	} else if (!m->over) {
 		stop(m);
 		/* Copies that ended meanwhile are to be in the journal too. */
 		stop(m);

@@ -142,7 +142,15 @@ image_request_done(td_request_t treq, int res)
 
 #ifdef TAPDISK_EXTENDED
 
-#define NEEDS_FILE false
+/* For its mark. What is no file (a disk that is not on this machine) needs none. */
+static int
+open_file(struct image_disk *d)
+{
+	int fd = td_get_fd(d->image);
+
+	d->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return fd >= 0 && d->fd < 0 ? -errno : 0;
+}
 
 static void
 send_flush(struct image_disk *d, td_request_t treq)
@@ -158,13 +166,26 @@ send_zero(struct image_disk *d, td_request_t treq)
 
 #else /* blktap */
 
-#define NEEDS_FILE     true
 #define TD_OP_FLUSH    (-1)
 #define TD_OP_ZERO     (-2)
 #define TD_REQ_NO_HOLE 0
 #define ZERO_SECTORS   2048
 
 static char zeroes[ZERO_SECTORS * SECTOR_BYTES] __attribute__((aligned(4096)));
+
+/* For its mark, and flushes. */
+static int
+open_file(struct image_disk *d)
+{
+	int err = 0;
+
+	d->fd = open(d->image->name, O_RDONLY | O_CLOEXEC);
+	if (d->fd < 0) {
+		err = -errno;
+		EPRINTF("%s: cannot open it: %s", d->image->name, strerror(-err));
+	}
+	return err;
+}
 
 /* Seldom: only the migration's own flushes come here. It blocks the host. */
 static void
@@ -239,23 +260,6 @@ image_disk_submit(struct disk *disk, struct disk_io *io)
 	}
 }
 
-/*
- * For its mark, and where the host has no flush for that too. What is no path (a
- * disk that is not on this machine) cannot be opened by it, so it needs no mark.
- */
-static int
-open_file(struct image_disk *d)
-{
-	int err;
-
-	d->fd = open(d->image->name, O_RDONLY | O_CLOEXEC);
-	if (d->fd >= 0 || (errno == ENOENT && !NEEDS_FILE))
-		return 0;
-	err = -errno;
-	EPRINTF("%s: cannot open it: %s", d->image->name, strerror(-err));
-	return err;
-}
-
 static void
 close_file(struct image_disk *d)
 {
@@ -263,9 +267,32 @@ close_file(struct image_disk *d)
 		close(d->fd);
 }
 
+/* Of an image that is open. 0, or -errno, and then nothing is left of it but the image. */
+static int
+init(struct image_disk *d, td_image_t *image)
+{
+	int err;
+
+	*d = (struct image_disk){ .disk.submit = image_disk_submit, .image = image };
+	err = open_file(d);
+	if (err)
+		return err;
+	INIT_LIST_HEAD(&d->busy);
+	pool_init(&d->requests, sizeof(struct request));
+	pool_init(&d->retries, sizeof(struct retry));
+	d->disk.sectors = d->image->info.size;
+	d->retry_event = tapdisk_server_register_event(SCHEDULER_POLL_TIMEOUT, -1, TV_INF,
+						       image_disk_retry, d);
+	if (d->retry_event >= 0)
+		return 0;
+	close_file(d);
+	return d->retry_event;
+}
+
 int
 image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 {
+	td_image_t *image;
 	const char *path;
 	int type = tapdisk_disktype_parse_params(name, &path);
 	int err;
@@ -282,28 +309,34 @@ image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 #ifdef TAPDISK_EXTENDED
 	flags |= TD_OPEN_MIGRATION;
 #endif
-	*d = (struct image_disk){ .disk.submit = image_disk_submit };
-	err = tapdisk_image_open(type, path, (int)flags, NULL, &d->image);
+	err = tapdisk_image_open(type, path, (int)flags, NULL, &image);
 	if (err)
 		return err;
-	err = open_file(d);
+	err = init(d, image);
 	if (err) {
-		tapdisk_image_close(d->image);
-		return err;
-	}
-	INIT_LIST_HEAD(&d->busy);
-	pool_init(&d->requests, sizeof(struct request));
-	pool_init(&d->retries, sizeof(struct retry));
-	d->disk.sectors = d->image->info.size;
-	d->retry_event = tapdisk_server_register_event(SCHEDULER_POLL_TIMEOUT, -1, TV_INF,
-						       image_disk_retry, d);
-	if (d->retry_event < 0) {
-		err = d->retry_event;
-		close_file(d);
-		tapdisk_image_close(d->image);
+		tapdisk_image_close(image);
+		d->closed = true;
 	}
 	return err;
 }
+
+#ifdef TAPDISK_EXTENDED
+int
+image_disk_adopt(struct image_disk *d, td_image_t *image)
+{
+	int err = init(d, image);
+
+	d->handed_over = true;
+	d->closed = err;
+	return err;
+}
+
+void
+image_disk_keep(struct image_disk *d)
+{
+	d->handed_over = false;
+}
+#endif
 
 void
 image_disk_close(struct image_disk *d)

@@ -27,7 +27,7 @@ struct image_disk {
 	bool handed_over;      /* closing the image is somebody else's business */
 	bool closed;
 	bool sparse; /* made for this migration: the copy's zeroes need not be kept allocated */
-	int fd;	     /* the file or device, by a descriptor of our own; -1: there is none */
+	int fd;	     /* the file or device, a descriptor of our own; -1: there is none */
 };
 
 /*
@@ -36,6 +36,15 @@ struct image_disk {
  * where it is until it is closed.
  */
 int image_disk_open(struct image_disk *d, const char *name, td_flag_t flags);
+
+#ifdef TAPDISK_EXTENDED
+/*
+ * The same of an image that is open. It stays the caller's, as after image_disk_hand_over(),
+ * until image_disk_keep().
+ */
+int image_disk_adopt(struct image_disk *d, td_image_t *image);
+void image_disk_keep(struct image_disk *d);
+#endif
 
 /*
  * Closes it, unless it is closed; nothing is in flight. The image too, unless it

@@ -13,6 +13,7 @@
 
 #include "migrate-file.h"
 #include "migrate-journal.h"
+#include "migrate-unnamed.h"
 
 /* What holds a journal's head, whatever follows. */
 #define HEAD_READ (JOURNAL_HEAD_MAX + 4096u)
@@ -51,46 +52,63 @@ migrate_name_json(const char *name)
 	return string;
 }
 
+/* The descriptor, by which it is locked, or -errno. */
 static int
 create(const char *path, const void *bytes, size_t len)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int err;
+	struct migrate_unnamed u;
+	int err = migrate_unnamed_open(&u, path), fd = -1;
 
-	if (fd < 0)
-		return -errno;
-	err = migrate_file_write(fd, bytes, len, 0);
-	if (!err && fsync(fd))
-		err = -errno;
-	close(fd);
-	if (!err)
-		err = migrate_file_sync_directory(path);
 	if (err)
-		unlink(path);
-	return err;
+		return err;
+	err = migrate_file_lock(u.fd);
+	if (!err)
+		err = migrate_file_write(u.fd, bytes, len, 0);
+	if (!err && fsync(u.fd))
+		err = -errno;
+	if (!err)
+		err = migrate_unnamed_name(&u);
+	if (!err) {
+		fd = fcntl(u.fd, F_DUPFD_CLOEXEC, 0);
+		err = fd < 0 ? -errno : 0;
+	}
+	migrate_unnamed_close(&u, err);
+	return err ? err : fd;
+}
+
+int
+migrate_journal_create_locked(const char *path, const uint8_t uuid[16], uint64_t sectors,
+			      const json_t *head, const json_t *note, char *why, size_t size)
+{
+	char *head_text = json_dumps(head, JSON_COMPACT);
+	char *note_text = json_dumps(note, JSON_COMPACT);
+	void *bytes = NULL;
+	size_t len;
+	int fd = -ENOMEM;
+
+	if (head_text && note_text && strlen(head_text) <= JOURNAL_HEAD_MAX)
+		bytes = journal_new(uuid, sectors, head_text, strlen(head_text), note_text,
+				    strlen(note_text), &len);
+	if (bytes)
+		fd = create(path, bytes, len);
+	if (fd < 0)
+		fail(why, size, fd, "cannot create the journal %s: %s", path, strerror(-fd));
+	free(bytes);
+	free(note_text);
+	free(head_text);
+	return fd;
 }
 
 int
 migrate_journal_create(const char *path, const uint8_t uuid[16], uint64_t sectors,
 		       const json_t *head, const json_t *note, char *why, size_t size)
 {
-	char *head_text = json_dumps(head, JSON_COMPACT);
-	char *note_text = json_dumps(note, JSON_COMPACT);
-	void *bytes = NULL;
-	size_t len;
-	int err = -ENOMEM;
+	int fd = migrate_journal_create_locked(path, uuid, sectors, head, note, why, size);
 
-	if (head_text && note_text && strlen(head_text) <= JOURNAL_HEAD_MAX)
-		bytes = journal_new(uuid, sectors, head_text, strlen(head_text), note_text,
-				    strlen(note_text), &len);
-	if (bytes)
-		err = create(path, bytes, len);
-	if (err)
-		fail(why, size, err, "cannot create the journal %s: %s", path, strerror(-err));
-	free(bytes);
-	free(note_text);
-	free(head_text);
-	return err;
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
 }
 
 int

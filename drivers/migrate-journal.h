@@ -35,6 +35,11 @@ void migrate_uuid_text(const uint8_t uuid[16], char text[MIGRATE_UUID_SIZE]);
 int migrate_journal_create(const char *path, const uint8_t uuid[16], uint64_t sectors,
 			   const json_t *head, const json_t *note, char *why, size_t size);
 
+/* The same, but returns a descriptor: the journal is locked for as long as that is open. */
+int
+migrate_journal_create_locked(const char *path, const uint8_t uuid[16], uint64_t sectors,
+			      const json_t *head, const json_t *note, char *why, size_t size);
+
 /* What was read, as one object, the caller's: 0, or -errno with a sentence in why. */
 int migrate_journal_settings(const struct journal_contents *contents, json_t **settings,
 			     char *why, size_t size);

@@ -51,6 +51,7 @@ struct migrate {
 	int32_t wake; /* when the engine asked for it, and when it has ended */
 	uint64_t started_ns;
 	uint64_t before_ns;	     /* what earlier openings took */
+	bool begun;		     /* it serves the guest */
 	bool ended;		     /* over, and handed over */
 	bool marked_first;	     /* the images, by this opening */
 	bool remove;		     /* the journal, when it is over */

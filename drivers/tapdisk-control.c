@@ -53,7 +53,8 @@ struct control_conn {
 	int fd;
 	event_id_t event;
 	tapdisk_message_t request;
-	size_t received;  /* bytes of the request */
+	char *extra;	  /* what follows the request, or NULL */
+	size_t received;  /* bytes of both */
 	int64_t deadline; /* by which all of it must be here, or of the reply be gone, ns */
 	tapdisk_message_t response;
 	char *reply; /* what is sent: responses and what belongs to them */
@@ -66,7 +67,8 @@ static struct {
 	struct private_socket socket;
 	struct control_conn conns[CONTROL_CONNECTIONS];
 	unsigned int n_conns;
-	bool shutdown; /* every VBD is to be detached when closed */
+	control_start_t start; /* or NULL */
+	bool shutdown;	       /* every VBD is to be detached when closed */
 } control = { .socket.fd = -1 };
 
 static void conn_event(event_id_t id, char mode, void *private);
@@ -85,6 +87,7 @@ conn_close(struct control_conn *conn)
 		;
 	close(conn->fd);
 	free(conn->reply);
+	free(conn->extra);
 	memset(conn, 0, sizeof(*conn));
 
 	control.n_conns--;
@@ -221,7 +224,23 @@ control_list(struct control_conn *conn)
 	return 0;
 }
 
-/* The JSON follows the response; both are queued here. */
+/* The response, with JSON behind it: CONTROL_LATER, or -errno. */
+static int
+conn_answer_json(struct control_conn *conn, const char *json, size_t len)
+{
+	int err;
+
+	conn->response.u.info.length = len;
+	err = conn_reply(conn, &conn->response, sizeof(conn->response));
+	if (!err)
+		err = conn_reply(conn, json, len);
+	if (err)
+		return err;
+
+	conn_send(conn);
+	return CONTROL_LATER;
+}
+
 static int
 control_stats(struct control_conn *conn)
 {
@@ -249,16 +268,9 @@ control_stats(struct control_conn *conn)
 	if (err)
 		return err;
 
-	conn->response.u.info.length = len;
-	err = conn_reply(conn, &conn->response, sizeof(conn->response));
-	if (!err)
-		err = conn_reply(conn, json, len);
+	err = conn_answer_json(conn, json, len);
 	free(json);
-	if (err)
-		return err;
-
-	conn_send(conn);
-	return CONTROL_LATER;
+	return err;
 }
 
 /* Takes the lock on the minor's marker file. The descriptor, or -errno. */
@@ -597,6 +609,30 @@ control_xenblkif_disconnect(struct control_conn *conn)
 	return 0;
 }
 
+static bool conn_abandoned(const struct control_conn *conn);
+
+static bool
+control_is_wanted(void *client)
+{
+	return !conn_abandoned(client);
+}
+
+static int
+control_migrate_start(struct control_conn *conn)
+{
+	td_vbd_t *vbd;
+	int err = control_find(conn, &vbd);
+	char *answer;
+
+	if (err)
+		return err;
+	answer = control.start(vbd, conn->extra, conn->request.u.info.length, control_is_wanted,
+			       conn);
+	err = answer ? conn_answer_json(conn, answer, strlen(answer)) : -ENOMEM;
+	free(answer);
+	return err;
+}
+
 static const struct control_request {
 	int (*handle)(struct control_conn *conn);
 	uint16_t response;
@@ -626,8 +662,13 @@ static const struct control_request {
 static const struct control_request *
 control_request(const struct control_conn *conn)
 {
+	static const struct control_request start = { control_migrate_start,
+						      TAPDISK_MESSAGE_MIGRATE_START_RSP,
+						      false };
 	uint16_t type = conn->request.type;
 
+	if (type == TAPDISK_MESSAGE_MIGRATE_START)
+		return control.start ? &start : NULL;
 	return type <= TAPDISK_MESSAGE_MAX && control_requests[type].handle
 		       ? &control_requests[type]
 		       : NULL;
@@ -663,12 +704,53 @@ conn_handle(struct control_conn *conn)
 
 /* --- events --------------------------------------------------------------------- */
 
+/* How much follows the request, as far as that is known; -EMSGSIZE: too much. */
+static ssize_t
+conn_extra(const struct control_conn *conn)
+{
+	size_t length = conn->request.u.info.length;
+
+	if (conn->received < sizeof(conn->request) || !control_request(conn) ||
+	    conn->request.type != TAPDISK_MESSAGE_MIGRATE_START)
+		return 0;
+	return length > TAPDISK_MESSAGE_MIGRATE_START_MAX ? -EMSGSIZE : (ssize_t)length;
+}
+
+/* As recv(), of what is missing. */
+static ssize_t
+conn_read(struct control_conn *conn)
+{
+	size_t have = conn->received;
+
+	if (have < sizeof(conn->request))
+		return recv(conn->fd, (char *)&conn->request + have,
+			    sizeof(conn->request) - have, MSG_DONTWAIT);
+	have -= sizeof(conn->request);
+	return recv(conn->fd, conn->extra + have, (size_t)conn_extra(conn) - have,
+		    MSG_DONTWAIT);
+}
+
+/* Whether all of the request is here; the client may be gone. */
+static bool
+conn_is_whole(struct control_conn *conn)
+{
+	ssize_t extra = conn_extra(conn);
+
+	if (extra < 0 || (extra && !conn->extra && !(conn->extra = malloc((size_t)extra)))) {
+		conn_close(conn);
+		return false;
+	}
+	if (conn->received == sizeof(conn->request) + (size_t)extra)
+		return true;
+	tapdisk_server_event_set_timeout(conn->event, conn_time_left(conn));
+	return false;
+}
+
 static void
 conn_receive(struct control_conn *conn)
 {
 	const struct control_request *request;
-	ssize_t n = recv(conn->fd, (char *)&conn->request + conn->received,
-			 sizeof(conn->request) - conn->received, MSG_DONTWAIT);
+	ssize_t n = conn_read(conn);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -678,10 +760,8 @@ conn_receive(struct control_conn *conn)
 	}
 
 	conn->received += (size_t)n;
-	if (conn->received < sizeof(conn->request)) {
-		tapdisk_server_event_set_timeout(conn->event, conn_time_left(conn));
+	if (!conn_is_whole(conn))
 		return;
-	}
 
 	request = control_request(conn);
 	if (!request || request->at_once)
@@ -760,6 +840,12 @@ tapdisk_control_open(const char **path)
 	else
 		*path = control.socket.addr.sun_path;
 	return err;
+}
+
+void
+tapdisk_control_set_start(control_start_t start)
+{
+	control.start = start;
 }
 
 void

@@ -13,6 +13,20 @@
 #define TAPDISK_CONTROL_H
 
 #include <stdbool.h>
+#include <stddef.h>
+
+#include "tapdisk.h"
+
+/*
+ * Carries out TAPDISK_MESSAGE_MIGRATE_START. json has size bytes, which stay the caller's.
+ * The answer, also of what has failed, is a text, malloc'ed and the caller's, or NULL if there
+ * is no memory. wanted() says whether the client still waits. May lend the loop, and run turns.
+ */
+typedef char *(*control_start_t)(td_vbd_t *vbd, const char *json, size_t size,
+				 bool (*wanted)(void *client), void *client);
+
+/* Until it is called there is no such request. */
+void tapdisk_control_set_start(control_start_t start);
 
 /* Starts listening; *path is valid until tapdisk_control_close(). 0 or -errno. */
 int tapdisk_control_open(const char **path);

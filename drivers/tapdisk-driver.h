@@ -29,6 +29,7 @@ struct td_driver_handle {
 	td_disk_info_t info; /* filled in by td_open */
 	void *data;	     /* ops->private_data_size bytes */
 	const struct tap_disk *ops;
+	const void *given; /* td_open's: see tapdisk_image_open_given() */
 
 	/* tlog_drv_error()'s */
 	int64_t log_since; /* ns */

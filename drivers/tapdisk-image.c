@@ -49,9 +49,9 @@ image_check_info(const td_image_t *image)
 	return -EINVAL;
 }
 
-int
-tapdisk_image_open(int type, const char *name, int flags, struct td_vbd_encryption *encryption,
-		   td_image_t **out)
+static int
+image_open(int type, const char *name, int flags, struct td_vbd_encryption *encryption,
+	   const void *given, td_image_t **out)
 {
 	struct td_vbd_encryption none = { 0 };
 	td_image_t *image = image_allocate(type, name, flags);
@@ -60,7 +60,9 @@ tapdisk_image_open(int type, const char *name, int flags, struct td_vbd_encrypti
 	if (!image)
 		return -ENOMEM;
 
+	image->given = given;
 	err = td_open(image, encryption ? encryption : &none);
+	image->given = NULL;
 	if (err) {
 		tapdisk_image_free(image);
 		return err;
@@ -74,6 +76,20 @@ tapdisk_image_open(int type, const char *name, int flags, struct td_vbd_encrypti
 
 	*out = image;
 	return 0;
+}
+
+int
+tapdisk_image_open(int type, const char *name, int flags, struct td_vbd_encryption *encryption,
+		   td_image_t **out)
+{
+	return image_open(type, name, flags, encryption, NULL, out);
+}
+
+int
+tapdisk_image_open_given(int type, const char *name, int flags, const void *given,
+			 td_image_t **out)
+{
+	return image_open(type, name, flags, NULL, given, out);
 }
 
 void

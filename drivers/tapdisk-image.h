@@ -13,6 +13,7 @@ struct td_image_handle {
 	td_driver_t *driver;
 	td_disk_info_t info;
 	struct list_head next;
+	const void *given; /* while it is being opened */
 
 	/* Sectors completed by this image, well and badly. */
 	struct {
@@ -27,6 +28,16 @@ struct td_image_handle {
  */
 int tapdisk_image_open(int type, const char *name, int flags,
 		       struct td_vbd_encryption *encryption, td_image_t **image);
+
+/*
+ * The same of an image that is open in some form already. name is what it is called; what
+ * is opened is given, which stays the caller's:
+ *
+ *	aio	const int *: a descriptor of the file or device
+ *	migrate	struct migrate_given (block-migrate.h)
+ */
+int tapdisk_image_open_given(int type, const char *name, int flags, const void *given,
+			     td_image_t **image);
 
 /*
  * Closes and frees it; NULL is allowed. For images whose driver cannot refuse

@@ -12,7 +12,9 @@ td_open(td_image_t *image, struct td_vbd_encryption *encryption)
 	if (!driver)
 		return -ENOMEM;
 
+	driver->given = image->given;
 	err = driver->ops->td_open(driver, image->name, encryption, image->flags);
+	driver->given = NULL;
 	if (err) {
 		tapdisk_driver_free(driver);
 		return err;
@@ -139,6 +141,14 @@ void
 td_debug(td_image_t *image)
 {
 	tapdisk_driver_debug(image->driver);
+}
+
+int
+td_get_fd(td_image_t *image)
+{
+	const struct tap_disk *ops = image->driver->ops;
+
+	return ops->td_get_fd ? ops->td_get_fd(image->driver) : -1;
 }
 
 void

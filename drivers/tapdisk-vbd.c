@@ -9,6 +9,7 @@
 #include "tapdisk-image.h"
 #include "tapdisk-interface.h"
 #include "tapdisk-server.h"
+#include "timeout-math.h"
 
 #define VBD_REQ_TIMEOUT 120 /* seconds */
 
@@ -438,7 +439,7 @@ vbd_issue(td_vbd_t *vbd, td_vbd_request_t *vreq)
 static bool
 vbd_holds(const td_vbd_t *vbd)
 {
-	return !vbd->image || vbd->successor || vbd->closing ||
+	return !vbd->image || vbd->successor || vbd->closing || vbd->held ||
 	       vbd->state & (TD_VBD_QUIESCE_REQUESTED | TD_VBD_QUIESCED);
 }
 
@@ -614,6 +615,14 @@ vbd_is_ready(const td_vbd_t *vbd)
 	       (vbd->state & TD_VBD_SHUTDOWN_REQUESTED && list_empty(&vbd->new_requests));
 }
 
+static void
+vbd_lose_claim(td_vbd_t *vbd)
+{
+	if (vbd->claim)
+		vbd->claim->vbd = NULL;
+	vbd->claim = NULL;
+}
+
 int
 tapdisk_vbd_pause(td_vbd_t *vbd, td_vbd_done_t done, void *token)
 {
@@ -633,6 +642,7 @@ tapdisk_vbd_pause(td_vbd_t *vbd, td_vbd_done_t done, void *token)
 		return 0;
 	}
 
+	vbd_lose_claim(vbd);
 	vbd->state |= TD_VBD_PAUSE_REQUESTED | TD_VBD_QUIESCE_REQUESTED;
 	vbd->done = done;
 	vbd->token = token;
@@ -683,6 +693,7 @@ tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 		vbd_done(vbd, -ECANCELED);
 	}
 
+	vbd_lose_claim(vbd);
 	vbd->state |= TD_VBD_SHUTDOWN_REQUESTED;
 	vbd->done = done;
 	vbd->token = token;
@@ -717,6 +728,97 @@ tapdisk_vbd_replace_image(td_driver_t *old, td_image_t *successor, const char *n
 	vbd->successor = successor;
 	vbd->successor_name = copy;
 	return 0;
+}
+
+/* --- a migration begins ------------------------------------------------------- */
+
+int
+tapdisk_vbd_claim(td_vbd_t *vbd, struct td_vbd_claim *claim)
+{
+	if (vbd->claim) {
+		EPRINTF("VBD %u: a migration of it is being started by somebody else",
+			vbd->minor);
+		return -EALREADY;
+	}
+	if (!vbd->name) {
+		EPRINTF("VBD %u is not open", vbd->minor);
+		return -EINVAL;
+	}
+	if (tapdisk_vbd_check_busy(vbd))
+		return -EBUSY;
+	if (vbd->state || vbd->successor) {
+		EPRINTF("VBD %u does not run (state %#x): is it paused, or being paused or "
+			"closed?",
+			vbd->minor, vbd->state);
+		return -EBUSY;
+	}
+	claim->vbd = vbd;
+	vbd->claim = claim;
+	return 0;
+}
+
+void
+tapdisk_vbd_unclaim(struct td_vbd_claim *claim)
+{
+	if (claim->vbd)
+		vbd_lose_claim(claim->vbd);
+}
+
+static bool
+vbd_is_drained(const td_vbd_t *vbd)
+{
+	return list_empty(&vbd->pending_requests) && list_empty(&vbd->completed_requests);
+}
+
+/* Only ends the loop's wait: the time is up. */
+static void
+vbd_time_is_up(event_id_t id, char mode, void *private)
+{
+	tapdisk_server_event_set_timeout(id, TV_INF);
+}
+
+/* New requests are held. 0, or -errno. */
+static int
+vbd_drain(td_vbd_t *vbd, unsigned int ms)
+{
+	const int64_t deadline = scheduler_now() + ms * INT64_C(1000000);
+	event_id_t timer = tapdisk_server_register_event(
+		SCHEDULER_POLL_TIMEOUT, -1, TV_USECS(ms * 1000L), vbd_time_is_up, NULL);
+
+	if (timer < 0)
+		return timer;
+	while (!vbd_is_drained(vbd) && scheduler_now() < deadline)
+		tapdisk_server_iterate();
+	tapdisk_server_unregister_event(timer);
+	return vbd_is_drained(vbd) ? 0 : -ETIMEDOUT;
+}
+
+int
+tapdisk_vbd_switch(td_vbd_t *vbd, td_image_t *successor, const char *name, unsigned int hold_ms,
+		   void (*switched)(td_image_t *))
+{
+	char *copy = strdup(name);
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	if (vbd_check_fits(vbd, successor)) {
+		free(copy);
+		return -EINVAL;
+	}
+	vbd->held = true;
+	err = vbd_drain(vbd, hold_ms);
+	if (!err) {
+		DPRINTF("VBD %u: goes on with %s in place of %s", vbd->minor, name, vbd->name);
+		free(vbd->name);
+		vbd->name = copy;
+		vbd->image = successor;
+		switched(successor);
+	} else {
+		free(copy);
+	}
+	vbd->held = false;
+	return err;
 }
 
 /* --- the loop, and what it tells ---------------------------------------------- */

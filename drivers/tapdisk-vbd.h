@@ -71,6 +71,14 @@ struct tapdisk_blkif;
 typedef void (*td_vbd_done_t)(td_vbd_t *vbd, int err, void *token);
 
 /*
+ * A migration of the VBD is being prepared. Nothing is held meanwhile; a pause or a close is
+ * done as ever, and then the claim is no more: vbd is NULL.
+ */
+struct td_vbd_claim {
+	td_vbd_t *vbd;
+};
+
+/*
  * A VBD is closed (no name), open (name and image) or paused (name, no image).
  * Requests wait in new_requests while it is paused, being paused or switched.
  */
@@ -82,7 +90,9 @@ struct td_vbd_handle {
 	td_disk_info_t disk_info; /* what the guest is shown, until closed */
 	td_image_t *image;
 
-	td_image_t *successor; /* takes over when nothing is in flight */
+	struct td_vbd_claim *claim; /* or NULL */
+	bool held;		    /* tapdisk_vbd_switch() waits for what is in flight */
+	td_image_t *successor;	    /* takes over when nothing is in flight */
 	char *successor_name;
 
 	struct list_head new_requests;	     /* not issued yet */
@@ -171,6 +181,25 @@ void tapdisk_vbd_debug(td_vbd_t *vbd);
  * -ENOMEM.
  */
 int tapdisk_vbd_replace_image(td_driver_t *old, td_image_t *successor, const char *name);
+
+/*
+ * TAPDISK_EXTENDED. Claims a VBD that runs. 0; or -errno with a message in the log:
+ * -EALREADY if another claim is there, -EBUSY if it is paused, or being paused or closed,
+ * -EINVAL if it is not open.
+ */
+int tapdisk_vbd_claim(td_vbd_t *vbd, struct td_vbd_claim *claim);
+void tapdisk_vbd_unclaim(struct td_vbd_claim *claim);
+
+/*
+ * TAPDISK_EXTENDED. Puts successor, which fits (tapdisk_vbd_replace_image()), in the place
+ * of the image of a VBD that is busy with nothing else, at a moment when nothing is in flight.
+ * switched() is called at that moment: it may do what must be done before the first request
+ * comes. The old image stays open, and is the caller's. Requests are held for at most so many
+ * milliseconds: -ETIMEDOUT, and nothing has changed. 0, -EINVAL or -ENOMEM. Runs turns of the
+ * loop.
+ */
+int tapdisk_vbd_switch(td_vbd_t *vbd, td_image_t *successor, const char *name,
+		       unsigned int hold_ms, void (*switched)(td_image_t *successor));
 
 /*
  * Queues vreq. 0, or -errno if it will never be answered (the VBD is closed).

@@ -24,6 +24,7 @@
 #include "tapdisk-log.h"
 #include "tapdisk-message.h"
 #include "tapdisk-server.h"
+#include "tapdisk-start.h"
 
 #ifndef TAPDISK_VERSION
 #define TAPDISK_VERSION "0.1"
@@ -90,6 +91,7 @@ start(void)
 	const char *path;
 	int err = tapdisk_server_init();
 
+	tapdisk_control_set_start(tapdisk_start);
 	if (!err)
 		err = tapdisk_control_open(&path);
 	if (err)

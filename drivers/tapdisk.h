@@ -15,7 +15,8 @@
  *  - TD_REQ_WHOLE: a flush that is -EMEDIUMTYPE if the image has become smaller;
  *  - td_request_wanted(): whether somebody still waits for the answer;
  *  - TD_OPEN_MIGRATION: an image is opened in spite of a migration's mark;
- *  - an image handed over in a running VBD (tapdisk-vbd.h).
+ *  - an image handed over in a running VBD (tapdisk-vbd.h);
+ *  - td_get_fd: whoever looks at an image looks at what is served, not at a name.
  *
  * A driver is a table (struct tap_disk). tapdisk calls td_open once, then the
  * queue functions, each with a request by value. The driver completes exactly
@@ -148,6 +149,10 @@ struct tap_disk {
 	/* TAPDISK_EXTENDED. A driver without one answers -EOPNOTSUPP. */
 	void (*td_queue_flush)(td_driver_t *, td_request_t);
 	void (*td_queue_zero)(td_driver_t *, td_request_t);
+	/* The file or device that it serves, open, the driver's own. May be NULL: there is
+	 * none.
+	 */
+	int (*td_get_fd)(td_driver_t *);
 };
 
 struct td_sector_count {

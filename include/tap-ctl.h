@@ -91,6 +91,11 @@ int tap_ctl_unpause(pid_t pid, int minor, const struct tap_ctl_image *image);
 int tap_ctl_info(pid_t pid, int minor, tapdisk_message_image_t *info);
 /* *json is the caller's to free. */
 int tap_ctl_stats(pid_t pid, int minor, char **json);
+/*
+ * json is what is wanted, *answer what has come of it (docs/migrate-protocol.md), the caller's
+ * to free. -EOPNOTSUPP: that tapdisk does not know the request. Waits as long as it takes.
+ */
+int tap_ctl_migrate_start(pid_t pid, int minor, const char *json, char **answer);
 
 /* allocate, spawn, attach and open; undone if one fails. *devname as tap_ctl_allocate(). */
 int tap_ctl_create(const struct tap_ctl_image *image, char **devname);

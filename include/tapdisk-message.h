@@ -83,6 +83,14 @@ enum tapdisk_message_id {
 };
 #define TAPDISK_MESSAGE_MAX TAPDISK_MESSAGE_EXIT
 
+/*
+ * Ours; blktap's tapdisk answers ERROR, with EINVAL. The cookie is the minor; u.info.length
+ * bytes of JSON follow the request, and the answer (docs/migrate-protocol.md).
+ */
+#define TAPDISK_MESSAGE_MIGRATE_START	  0x7400
+#define TAPDISK_MESSAGE_MIGRATE_START_RSP 0x7401
+#define TAPDISK_MESSAGE_MIGRATE_START_MAX 16384 /* bytes of JSON */
+
 typedef uint32_t tapdisk_message_flag_t;
 typedef struct tapdisk_message tapdisk_message_t;
 typedef struct tapdisk_message_image tapdisk_message_image_t;

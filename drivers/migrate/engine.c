@@ -2035,6 +2035,14 @@ engine_tick(struct engine *e)
 	engine_run(e);
 }
 
+/* As if a write of the guest's had just been answered by the source alone. */
+void
+engine_source_written(struct engine *e)
+{
+	e->side[SRC].alone_seq = ++e->seq;
+	e->marks.wrote[SRC]++;
+}
+
 void
 engine_retire(struct engine *e)
 {

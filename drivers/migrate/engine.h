@@ -384,6 +384,9 @@ void engine_forget_gaps(struct engine *e, const struct closure *c, uint64_t sect
  */
 void engine_tick(struct engine *e);
 
+/* Before any request: migration_source_written(). */
+void engine_source_written(struct engine *e);
+
 /*
  * The guest has gone, and the host closes the disk that owes no answer. Nothing is asked of
  * either any more; the answers that are owed are taken. A flush that fails is told the

@@ -853,6 +853,12 @@ migration_start(struct migration *m)
 }
 
 void
+migration_source_written(struct migration *m)
+{
+	engine_source_written(&m->engine);
+}
+
+void
 migration_release(struct migration *m)
 {
 	copier_release(&m->copier);

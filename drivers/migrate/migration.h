@@ -169,6 +169,11 @@ void migration_release(struct migration *m);
 
 /* Starts, once init has succeeded and the host is ready for callbacks. */
 void migration_start(struct migration *m);
+/*
+ * Between init and start: the guest has written to the source in another way until now. None
+ * of that need be stable.
+ */
+void migration_source_written(struct migration *m);
 void migration_guest(struct migration *m, struct guest_io *g);
 /* To be called once a second. */
 void migration_tick(struct migration *m);

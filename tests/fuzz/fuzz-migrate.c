@@ -6,7 +6,8 @@
 /* links: drivers/state-dir.o */
 /* links: drivers/migrate-mark.o drivers/image-mark.o drivers/image-identity.o */
 /* links: drivers/image-lock.o */
-/* links: drivers/migrate-journal.o drivers/migrate-file.o drivers/migrate-store.o */
+/* links: drivers/migrate-journal.o drivers/migrate-unnamed.o drivers/migrate-file.o */
+/* links: drivers/migrate-store.o */
 /* links: drivers/migrate-live.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/migrate-recover.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */

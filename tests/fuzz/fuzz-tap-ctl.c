@@ -2,7 +2,8 @@
 /* links: control/cli.o control/libtapctl-ipc.o control/libtapctl-list.o */
 /* links: control/libtapctl-vbd.o control/libtapctl-minor.o control/libtapctl-spawn.o */
 /* links: control/migrate-client.o control/migrate-follow.o control/tap-ctl-list.o */
-/* links: control/tap-ctl-stats.o drivers/migrate-journal.o drivers/migrate-file.o */
+/* links: control/tap-ctl-stats.o drivers/migrate-journal.o drivers/migrate-unnamed.o */
+/* links: drivers/migrate-file.o */
 /* links: drivers/image-lock.o */
 /*
  * tap-ctl against a tapdisk that answers anything. The input: a byte for what is

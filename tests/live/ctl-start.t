@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # tap-ctl migrate start, with a tapdisk that does as it is told, and with ones
-# that do not: nothing is left behind, and no disk is left paused.
+# that do not, and know no more than blktap's: nothing is left behind, and no disk is left paused.
 . "$(dirname "$0")/lib.sh"
 needs jq
 
@@ -65,6 +65,7 @@ kill -CONT "$fake"
 wait $starter
 above $? 127 "start that is told to end meanwhile"
 is "$(sed 1d fake101)" "19
+29696
 28
 9
 11migrate:$T/dst.migrate" "does so only when it has resumed the disk"

@@ -7,6 +7,7 @@
  * is minor 1 with ARGS as its image.
  */
 #include <err.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,11 +157,17 @@ serve_stats_huge(int fd)
 	say(fd, &m, sizeof(m));
 }
 
+/* As blktap's, which knows nothing that is not its own. */
 static void
 answer(int fd)
 {
-	tapdisk_message_t m = { .type = request.type + 1, .cookie = request.cookie };
+	tapdisk_message_t m = { .type = (uint16_t)(request.type + 1),
+				.cookie = request.cookie };
 
+	if (request.type > TAPDISK_MESSAGE_MAX) {
+		m.type = TAPDISK_MESSAGE_ERROR;
+		m.u.response.error = EINVAL;
+	}
 	if (request.type == TAPDISK_MESSAGE_LIST)
 		serve_bytes(fd);
 	else

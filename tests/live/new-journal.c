@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/migrate-journal.o drivers/migrate-file.o drivers/image-lock.o */
+/* links: drivers/migrate-journal.o drivers/migrate-unnamed.o drivers/migrate-file.o */
+/* links: drivers/image-lock.o */
 /*
  * new-journal PATH UUID SECTORS HEAD NOTE - a journal of a new migration, by hand
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-loop.o */
 /* links: drivers/migrate-store.o drivers/migrate-live.o drivers/migrate-file.o */
-/* links: drivers/migrate-journal.o drivers/image-lock.o */
+/* links: drivers/migrate-journal.o drivers/migrate-unnamed.o drivers/image-lock.o */
 /* links: drivers/tapdisk-worker.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-server.o drivers/tapdisk-vbd.o drivers/tapdisk-image.o */
 /* links: drivers/tapdisk-interface.o drivers/tapdisk-driver.o drivers/tapdisk-disktype.o */

@@ -1192,7 +1192,7 @@ flush_submit(struct flush *f, side_mask sides)
  * what this side has of mirrored writes that the other has not answered yet.
  */
 static void
-flush_failed(struct engine *e, enum side side)
+side_distrusted(struct engine *e, enum side side)
 {
 	side_mask bit = side_bit(side);
 	/* What the map has on one side by now the journal may lead to this one for. */
@@ -1201,9 +1201,6 @@ flush_failed(struct engine *e, enum side side)
 	bool uncertain = false;
 	struct part *w;
 
-	e->side[side].flush_errors++;
-	if (e->over)
-		return; /* there is no other side */
 	if (lost) {
 		struct side_state *other = &e->side[side_other(side)];
 
@@ -1224,6 +1221,14 @@ flush_failed(struct engine *e, enum side side)
 		journal_owe(e->journal, true);
 	if (e->journal)
 		journal_flush_failed(e->journal, side, lost);
+}
+
+static void
+flush_failed(struct engine *e, enum side side)
+{
+	e->side[side].flush_errors++;
+	if (!e->over) /* else there is no other side */
+		side_distrusted(e, side);
 }
 
 /*
@@ -1659,32 +1664,34 @@ engine_set_threshold(struct engine *e, uint32_t threshold)
 static void
 let_side_go(struct engine *e, enum side side)
 {
-	bool running = e->running;
 	struct flush *f;
 
 	e->side[side].alone_seq = e->side[side].heir_seq = 0;
 	list_for_each_entry(f, &e->flushing, link)
 		if (f->kind != FLUSH_SIDE)
 			f->must &= (side_mask)~side_bit(side);
-	e->running = true;
 	if (e->side[side].stalled)
 		flushes_give_up(e, side);
-	e->running = running;
 }
 
 void
 engine_go_alone(struct engine *e, bool alone)
 {
+	bool running = e->running;
+
+	/* What comes of it waits: the journal may answer from in here, and all be over again.
+	 */
+	e->running = true;
 	if (alone) {
 		assert(!e->writes && !validity_lacking(e->map, SRC));
-		/* As after a failed flush there, whether it has failed one or not. */
-		flush_failed(e, DST);
+		side_distrusted(e, DST);
 		e->alone = true;
 		let_side_go(e, DST);
 		journal_let_go(e->journal);
 		wake(e, &e->held[HELD_JOURNAL]);
 	}
 	e->alone = alone;
+	e->running = running;
 	engine_run(e);
 }
 

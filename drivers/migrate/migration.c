@@ -111,8 +111,8 @@ end(struct migration *m)
 	};
 	bool completed = m->state == MIGRATION_COMPLETING;
 
-	/* What only a destination held that was given up: the guest is told once more. */
-	if (!completed && lacking(m, SRC))
+	/* The guest was told that what the destination alone held is written. */
+	if (m->forced && lacking(m, SRC))
 		engine_owe(&m->engine, -EIO);
 	m->state = completed ? MIGRATION_COMPLETED : MIGRATION_CANCELLED;
 	validity_set(m->engine.map, 0, validity_sectors(m->engine.map),

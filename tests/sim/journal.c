@@ -94,8 +94,8 @@ fault_of(const struct store_io *io)
 	for (unsigned i = 0; i < world.plan.faults; i++) {
 		const struct plan_fault *f = &world.plan.fault[i];
 
-		if (!f->dropped && f->kind == FAULT_STORE_TIME &&
-		    world.now_ns >= f->from_ns && world.now_ns < f->to_ns)
+		if (!f->dropped && f->kind == FAULT_STORE_TIME && world.now_ns >= f->from_ns &&
+		    world.now_ns < f->to_ns)
 			err = err ? err : f->err;
 		if (f->dropped || f->kind != FAULT_STORE || !(f->ops & 1u << io->op))
 			continue;

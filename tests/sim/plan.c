@@ -426,7 +426,9 @@ plan_alone(struct plan *p, struct rng *r)
 
 		*f = (struct plan_fault){
 			.kind = FAULT_STORE_TIME,
-			.err = rng_chance(r, 60) ? 0 : rng_chance(r, 70) ? -EIO : -ENOSPC,
+			.err = rng_chance(r, 60)   ? 0
+			       : rng_chance(r, 70) ? -EIO
+						   : -ENOSPC,
 			.from_ns = from_ns,
 			.to_ns = from_ns + rng_range(r, 5, 20) * SECOND + rng_below(r, SECOND),
 		};

@@ -30,7 +30,8 @@
 #define PLAN_FLUSH_SEEDS 2000000000ull
 /* From here on the strategy is switched, and the process killed soon after. */
 #define PLAN_SWITCH_SEEDS 3000000000ull
-/* From here on the journal fails for seconds, or its store hangs, and the host has its record. */
+/* From here on the journal fails for seconds, or its store hangs, and the host has its record.
+ */
 #define PLAN_ALONE_SEEDS 4000000000ull
 
 #define MS	1000000ull

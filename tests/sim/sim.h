@@ -238,7 +238,7 @@ struct world {
 	bool ended;
 	bool gone; /* after a crash one side alone is left */
 	bool may_crash;
-	bool crashing;	/* as soon as the engine calls anybody */
+	bool crashing;		/* as soon as the engine calls anybody */
 	side_mask record;	/* the host's: the side that is alone, or none */
 	side_mask record_asked; /* ... and what it is to be, while it is being made so */
 	bool record_pending;

@@ -179,7 +179,8 @@ static void
 host_record_alone(void *ctx, side_mask side)
 {
 	struct rng *r = &world.plan.store.rng;
-	uint64_t done_ns = world.now_ns + rng_below(r, rng_chance(r, 20) ? 3 * SECOND : 20 * MS);
+	uint64_t done_ns =
+		world.now_ns + rng_below(r, rng_chance(r, 20) ? 3 * SECOND : 20 * MS);
 
 	trace("record: %u is to be alone", side);
 	if (world.record_pending)

@@ -5,8 +5,8 @@
  * A peer that has begun to say something owes the rest of it; one that is being answered
  * owes to take the answer. One that owes nothing may be silent for ever. What is looked at,
  * every PATIENCE_LOOK seconds, is whether a peer owes something, and whether it has got on
- * since: with something whole, or by PATIENCE_BYTES. A peer that has not got on in
- * PATIENCE_LOOKS looks, in 30 to 35 seconds, is not waited for any longer.
+ * since: with something whole, or by PATIENCE_BYTES. A peer that has not got on in more
+ * than PATIENCE_LOOKS looks, in 25 to 35 seconds, is not waited for any longer.
  */
 #ifndef PATIENCE_H
 #define PATIENCE_H
@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 #define PATIENCE_LOOK  5 /* seconds */
-#define PATIENCE_LOOKS 6
+#define PATIENCE_LOOKS 5
 #define PATIENCE_BYTES ((size_t)256 << 10)
 
 struct patience {

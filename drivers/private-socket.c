@@ -4,6 +4,7 @@
 #endif
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -161,6 +162,14 @@ private_socket_open(struct private_socket *s, const char *path, int backlog, boo
 	else
 		private_socket_close(s);
 	return err;
+}
+
+bool
+private_socket_peer_gone(int fd)
+{
+	struct pollfd peer = { .fd = fd };
+
+	return poll(&peer, 1, 0) > 0 && peer.revents & (POLLHUP | POLLERR);
 }
 
 void

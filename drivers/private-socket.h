@@ -52,6 +52,12 @@ void private_socket_full(struct private_socket *s, bool full);
 /* Takes one that waits. False if there is none left, or it cannot be taken now. */
 bool private_socket_take(struct private_socket *s);
 
+/*
+ * Whether a client has closed both directions of its connection, or died, so that nobody
+ * would hear an answer. One that has only said all that it has to say is still there.
+ */
+bool private_socket_peer_gone(int fd);
+
 /* Removes its name, so that nobody comes any more. */
 void private_socket_unlink(struct private_socket *s);
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -862,15 +861,6 @@ tapdisk_control_close(void)
 	}
 }
 
-/* Whether the client has gone without waiting for an answer. */
-static bool
-conn_abandoned(const struct control_conn *conn)
-{
-	struct pollfd peer = { .fd = conn->fd };
-
-	return poll(&peer, 1, 0) > 0 && peer.revents & POLLHUP;
-}
-
 void
 tapdisk_control_run(void)
 {
@@ -882,7 +872,7 @@ tapdisk_control_run(void)
 		if (conn->state != CONN_READY)
 			continue;
 		/* A pause that nobody knows of would stay for ever. */
-		if (conn_abandoned(conn))
+		if (private_socket_peer_gone(conn->fd))
 			conn_close(conn);
 		else
 			conn_handle(conn);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-loop.o */
-/* links: drivers/private-socket.o */
+/* links: drivers/private-socket.o drivers/tapdisk-nbd-connection.o */
+/* links: drivers/tapdisk-nbd-request.o drivers/tapdisk-nbd-memory.o */
 /* links: tests/fuzz/host.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */

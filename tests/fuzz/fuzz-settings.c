@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-loop.o */
-/* links: drivers/private-socket.o */
+/* links: drivers/private-socket.o drivers/tapdisk-nbd-connection.o */
+/* links: drivers/tapdisk-nbd-request.o drivers/tapdisk-nbd-memory.o */
 /* links: tests/fuzz/host.o drivers/block-migrate.o drivers/migrate-commands.o */
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
 /* links: drivers/state-dir.o */

@@ -16,6 +16,7 @@
  */
 #include "image-lock.h"
 #include "image-mark.h"
+#include "migrate/error-class.h"
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
@@ -452,7 +453,7 @@ tdaio_zero_done(struct td_work *work)
 	struct tdaio_request *req = tdaio_work_ended(work);
 
 	tdaio_learn_size(req->aio, req->size);
-	if (!zeroes_as_is(req) && (req->err == -EOPNOTSUPP || req->err == -ENOSYS)) {
+	if (!zeroes_as_is(req) && error_class(req->err) == ERROR_UNABLE) {
 		*tdaio_zero_lacks(req) = true;
 		tdaio_zero_by_hand(req);
 	} else {

@@ -38,16 +38,22 @@ error_of(const struct migrate *m, const struct migration_status *s)
 				    s->journal_hangs ? " does not answer"
 				    : s->error	     ? ": "
 						     : " is being written again",
-				    !s->journal_hangs && s->error ? strerror(-s->error) : "");
+				    !s->journal_hangs && s->error ? error_text(s->error) : "");
 	if (!s->error)
 		return json_null();
 	if (s->bad_sectors)
 		return json_sprintf("%" PRIu64 " sectors of the %s %s cannot be read: %s",
 				    s->bad_sectors, side, migrate_setting(m, side),
-				    strerror(-s->error));
+				    error_text(s->error));
 	return json_sprintf("the %s %s: %s", side, migrate_setting(m, side),
 			    s->pause == PAUSE_STALLED ? "does not answer"
-						      : strerror(-s->error));
+						      : error_text(s->error));
+}
+
+static json_t *
+class_of(const struct migration_status *s)
+{
+	return s->error ? json_string(error_class_name(error_class(s->error))) : json_null();
 }
 
 static json_t *
@@ -113,7 +119,7 @@ journal_of(const struct migrate *m, const struct journal_status *s)
 		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "path", migrate_name_json(m->path),
 		"state", states[hangs ? JOURNAL_FAILED : s->state], "error",
 		hangs	   ? json_string("it does not answer")
-		: s->error ? json_string(strerror(-s->error))
+		: s->error ? json_string(error_text(s->error))
 			   : json_null(),
 		"bytes", (json_int_t)s->file_bytes, "intents", (json_int_t)s->intents,
 		"unwritten", (json_int_t)s->unwritten, "forced", (json_int_t)s->forced);
@@ -128,14 +134,14 @@ migrate_status(const struct migrate *m)
 	if (m->over)
 		return json_deep_copy(json_object_get(m->settings, "result"));
 	migration_get_status(&m->migration, &s);
-	status = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s}", "uuid",
-			   m->uuid, "journal", journal_of(m, &s.journal), "source",
-			   migrate_setting(m, "source"), "destination",
-			   migrate_setting(m, "destination"), "strategy",
-			   strategy_row(s.strategy)->name, "state", migrate_state_name(&s),
-			   "reason", reason_of(&s), "error", error_of(m, &s), "complete",
-			   m->migration.auto_complete ? "auto" : "manual", "journal_after",
-			   m->remove ? "remove" : "keep");
+	status = json_pack(
+		"{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s}", "uuid", m->uuid,
+		"journal", journal_of(m, &s.journal), "source", migrate_setting(m, "source"),
+		"destination", migrate_setting(m, "destination"), "strategy",
+		strategy_row(s.strategy)->name, "state", migrate_state_name(&s), "reason",
+		reason_of(&s), "error", error_of(m, &s), "error_class", class_of(&s),
+		"complete", m->migration.auto_complete ? "auto" : "manual", "journal_after",
+		m->remove ? "remove" : "keep");
 	json_object_update_new(
 		status,
 		json_pack("{s:o, s:{s:o, s:o}, s:{s:I, s:I}, s:i, s:i, s:I, s:i, s:i}", "bytes",

@@ -16,6 +16,7 @@
 #include "timeout-math.h"
 
 #include "migrate-disk.h"
+#include "migrate/error-class.h"
 
 #define RETRY_USECS 10000
 
@@ -129,7 +130,7 @@ image_request_done(td_request_t treq, int res)
 {
 	struct request *r = treq.cb_data;
 
-	if (res == -EBUSY && retry_later(r->d, &treq))
+	if (error_class(res) == ERROR_BUSY && retry_later(r->d, &treq))
 		return;
 	if (r->io->op == DISK_STATUS && !res)
 		request_status(r, &treq);

@@ -19,6 +19,7 @@
 #include "migrate-journal.h"
 #include "migrate-recover.h"
 #include "migrate-store.h"
+#include "migrate/error-class.h"
 #include "migrate/migration.h"
 
 #define MIB	   (1ull << 20)

@@ -18,6 +18,7 @@
 #include "image-lock.h"
 #include "migrate-file.h"
 #include "migrate-store.h"
+#include "migrate/error-class.h"
 
 struct migrate_store {
 	struct store store;
@@ -36,13 +37,6 @@ struct migrate_store {
 };
 
 /* --- what blocks, on a thread of tapdisk-worker's ---------------------------- */
-
-/* A quota is space too. */
-static int
-space(int err)
-{
-	return err == -EDQUOT ? -ENOSPC : err;
-}
 
 /* An empty next file, locked, whatever was there. */
 static int
@@ -108,7 +102,7 @@ store_publish(struct migrate_store *s)
 	if (fsync(s->dir) && !err)
 		err = -errno;
 	/* To the journal, no space would mean that the old file is the current one. */
-	return err == -ENOSPC || err == -EDQUOT ? -EIO : err;
+	return error_class(err) == ERROR_NO_SPACE ? -EIO : err;
 }
 
 static void
@@ -118,10 +112,10 @@ store_run(struct td_work *work)
 
 	switch (s->io->op) {
 	case STORE_WRITE:
-		s->err = space(store_write(s, s->io));
+		s->err = store_write(s, s->io);
 		break;
 	case STORE_GROW:
-		s->err = space(store_grow(s, s->io));
+		s->err = store_grow(s, s->io);
 		break;
 	case STORE_PUBLISH:
 		s->err = store_publish(s);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "migrate/error-class.h"
 #include "tapdisk-nbd-proto.h"
 
 #define NBD_MAGIC	  UINT64_C(0x4e42444d41474943) /* "NBDMAGIC" */
@@ -478,6 +479,8 @@ nbd_command_check(const struct nbd_handshake *hs, const struct nbd_command *cmd)
 uint32_t
 nbd_error(int err)
 {
+	if (error_class(err) == ERROR_NO_SPACE)
+		return NBD_ENOSPC;
 	switch (-err) {
 	case 0:
 		return 0;
@@ -489,10 +492,6 @@ nbd_error(int err)
 		return NBD_ENOMEM;
 	case EINVAL:
 		return NBD_EINVAL;
-	case ENOSPC:
-	case EDQUOT:
-	case EFBIG:
-		return NBD_ENOSPC;
 	case EOVERFLOW:
 		return NBD_EOVERFLOW;
 	case EOPNOTSUPP:

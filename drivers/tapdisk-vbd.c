@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "migrate/error-class.h"
 #include "tapdisk-disktype.h"
 #include "tapdisk-driver.h"
 #include "tapdisk-image.h"
@@ -316,7 +317,7 @@ vreq_status(td_vbd_request_t *vreq, const td_request_t *treq, int res)
 	if (res == -ECANCELED && enough && vreq->secs_pending < vreq->secs)
 		return 0;
 
-	if (res == -EOPNOTSUPP) {
+	if (error_class(res) == ERROR_UNABLE) {
 		/* Who does not know says that it is data. */
 		status = TD_BLOCK_STATE_NONE;
 		res = 0;
@@ -333,7 +334,7 @@ static bool
 vreq_expects(const td_request_t *treq, int err)
 {
 	return (err == -ECANCELED && treq->vreq->unwanted) ||
-	       (err == -EOPNOTSUPP && treq->flags & TD_REQ_DISCARD);
+	       (error_class(err) == ERROR_UNABLE && treq->flags & TD_REQ_DISCARD);
 }
 
 static void
@@ -343,7 +344,7 @@ vbd_complete_part(td_request_t treq, int res)
 	td_vbd_t *vbd = vreq->vbd;
 	td_sector_t units = treq_units(&treq);
 
-	if ((res == -EBUSY || res == -EAGAIN || res == -EINTR) && vbd_retry_later(vbd, &treq))
+	if (error_class(res) == ERROR_BUSY && vbd_retry_later(vbd, &treq))
 		return;
 
 	/* More answers than questions: whose memory was it that was written? */

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "migrate/error-class.h"
+
 #define WRITE_BYTES (256 << 10)
 
 /* Aligned as O_DIRECT may want it. */
@@ -63,8 +65,8 @@ zero_as_is(int fd, off_t start, off_t end)
 		if (!fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, data,
 			       until - data))
 			continue;
-		err = errno == EOPNOTSUPP || errno == ENOSYS ? write_zeroes(fd, data, until)
-							     : -errno;
+		err = error_class(errno) == ERROR_UNABLE ? write_zeroes(fd, data, until)
+							 : -errno;
 	}
 	return err;
 }

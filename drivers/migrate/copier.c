@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "copier.h"
+#include "error-class.h"
 
 /*
  * At most this much of a hole is closed to the guest at once, where it must be made on
@@ -95,22 +96,22 @@ copy_end(struct copy *copy)
 /*
  * Copies that were under way at once are one try: what has failed under one of them
  * may well fail under all. The first failure counts, and sets the time of the next
- * try, from which those that began before can be told.
+ * try, from which those that began before can be told. After too many of them the
+ * copier stops for that reason.
  */
 static void
-copy_fail(struct copy *copy, int err)
+copy_fail(struct copy *copy, int err, enum copier_stop reason)
 {
 	struct copier *c = copy->copier;
 
 	c->error = err;
+	c->error_side = reason == COPIER_READ_ERRORS ? side_other(c->to) : c->to;
 	if (copy->retry_ns == c->retry_ns) {
 		c->failures++;
 		c->retry_ns = c->engine->now_ns(c->engine->ctx) + COPIER_RETRY_NS;
 	}
-	if (err == -ENOSPC)
-		c->stop = COPIER_NO_SPACE;
-	else if (c->failures >= COPIER_TRIES)
-		c->stop = COPIER_WRITE_ERRORS;
+	if (reason == COPIER_NO_SPACE || c->failures >= COPIER_TRIES)
+		c->stop = reason;
 	copy_end(copy);
 }
 
@@ -130,7 +131,9 @@ copy_window_done(struct copy *copy)
 	if (err == -EAGAIN) {
 		copy_end(copy);
 	} else if (err) {
-		copy_fail(copy, err);
+		copy_fail(copy, err,
+			  error_class(err) == ERROR_NO_SPACE ? COPIER_NO_SPACE
+							     : COPIER_WRITE_ERRORS);
 	} else {
 		c->failures = 0;
 		copy->pos = copy->until;
@@ -411,11 +414,12 @@ copy_read_done(struct side_io *sio, int err)
 		copy_write(copy);
 		return;
 	}
-	if (err == -ENOMEM) { /* ours, not the disk's */
-		copy_fail(copy, err);
+	if (error_class(err) != ERROR_FAILED) { /* not of these sectors */
+		copy_fail(copy, err, COPIER_READ_ERRORS);
 		return;
 	}
 	c->error = err;
+	c->error_side = side_other(c->to);
 	if (sio->io.count > c->align) {
 		copy->unit = sio->io.count / 2 / c->align * c->align;
 		copy->unit = copy->unit < c->align ? c->align : copy->unit;
@@ -471,7 +475,7 @@ copy_read(struct copy *copy, uint64_t sector)
 	if (!copy->buf)
 		copy->buf = slots_get(&c->slots);
 	if (!copy->buf) {
-		copy_fail(copy, -ENOMEM);
+		copy_fail(copy, -ENOMEM, COPIER_READ_ERRORS);
 		return;
 	}
 	copy->until = window_end(copy, sector);
@@ -520,8 +524,10 @@ copy_status_done(struct side_io *sio, int err)
 		/* Data may be believed for as long as we like: it is at worst copied
 		 * for nothing. A disk that cannot say is data all over, and what has
 		 * failed is read, to see whether it can be. */
-		c->seen.data_from = err == -EOPNOTSUPP ? 0 : sector;
-		c->seen.data_until = err == -EOPNOTSUPP ? UINT64_MAX : err ? end : until;
+		bool unable = error_class(err) == ERROR_UNABLE;
+
+		c->seen.data_from = unable ? 0 : sector;
+		c->seen.data_until = unable ? UINT64_MAX : err ? end : until;
 		copy_step(copy);
 		return;
 	}

@@ -20,8 +20,9 @@
  *
  * A read that fails is narrowed to the sectors that cannot be read; they are
  * listed and left out until the guest has written them or the operator says so,
- * the rest proceeds. Writes that fail are tried again after
- * COPIER_RETRY_NS; when COPIER_TRIES tries in a row have failed the copier stops.
+ * the rest proceeds. Writes that fail, and reads where the whole disk does
+ * (error-class.h), are tried again after COPIER_RETRY_NS; when COPIER_TRIES tries in
+ * a row have failed the copier stops. For want of space it stops at once.
  * Copies that a silent side has lost are simply made again. The guest goes on in
  * any case.
  *
@@ -44,7 +45,7 @@
 /* Why the copier does not go on by itself. */
 enum copier_stop {
 	COPIER_GOES,
-	COPIER_NO_SPACE,     /* the side it writes is full */
+	COPIER_NO_SPACE,     /* the side it writes has no room */
 	COPIER_WRITE_ERRORS, /* it fails again and again */
 	COPIER_READ_ERRORS,  /* the side it reads fails all over */
 	COPIER_BAD_SECTORS,  /* nothing but unreadable sectors is left */
@@ -91,7 +92,8 @@ struct copier {
 	struct copier_seen seen;
 
 	enum copier_stop stop;
-	int error;	   /* -errno of the last failure */
+	int error; /* -errno of the last failure ... */
+	enum side error_side;
 	unsigned failures; /* tries in a row, each of all the copies then under way */
 	unsigned read_failures;
 	uint64_t retry_ns; /* not before then; another one for each try */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "error-class.h"
 
 #define FLIGHT_BUCKETS 1024
 #define SYNC_AGAIN_NS  1000000000ull /* after one that could not flush both sides */
@@ -230,7 +231,7 @@ side_heard(struct engine *e, struct side_io *sio)
 		s->stalled = false;
 		wake(e, &e->held[HELD_SIDE]);
 	}
-	if (err && !(sio->io.op == DISK_STATUS && err == -EOPNOTSUPP))
+	if (err && !(sio->io.op == DISK_STATUS && error_class(err) == ERROR_UNABLE))
 		s->errors++;
 	if (sio->io.op == DISK_WRITE || sio->io.op == DISK_ZERO)
 		e->marks.wrote[sio->side]++;
@@ -353,8 +354,8 @@ write_end(struct part *p)
 static bool
 write_wants_space(const struct part *p)
 {
-	return !p->ok && p->issued == DST_BIT && p->err == -ENOSPC && p->guest &&
-	       !p->engine->over;
+	return !p->ok && p->issued == DST_BIT && error_class(p->err) == ERROR_NO_SPACE &&
+	       p->guest && !p->engine->over;
 }
 
 /* Sides that have taken the write, and have not failed a flush since. */
@@ -428,7 +429,7 @@ write_settle(struct part *p)
 		wake(e, &e->held[HELD_SIDE]);
 
 	if (write_wants_space(p)) {
-		e->space_low = true;
+		e->no_space = p->err;
 		list_del(&p->link);
 		wake(e, &p->waiters);
 		closures_drain(e, p);
@@ -1745,7 +1746,8 @@ void
 engine_end(struct engine *e, const struct strategy_row *row)
 {
 	e->over = true;
-	e->alone = e->space_low = false;
+	e->alone = false;
+	e->no_space = 0;
 	let_side_go(e, row->write_reaches[REGION_COPIED] == SRC_BIT ? DST : SRC);
 	if (e->journal)
 		journal_end(e->journal);
@@ -1756,7 +1758,7 @@ engine_end(struct engine *e, const struct strategy_row *row)
 void
 engine_retry_space(struct engine *e)
 {
-	e->space_low = false;
+	e->no_space = 0;
 	wake(e, &e->held[HELD_SPACE]);
 	engine_run(e);
 }

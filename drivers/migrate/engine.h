@@ -195,7 +195,7 @@ struct engine {
 	uint64_t seq;	   /* of the last write that settled */
 	uint64_t both_seq; /* the last write that both sides took */
 	uint64_t ack_seq;  /* of the last write that flushes wait for */
-	bool space_low;	   /* a write was held for want of space */
+	int no_space;	   /* -errno: a write is held for want of space; 0: none is */
 	int flush_err;	   /* a side lost what it alone had: the guest is yet to be told */
 	bool over;	   /* one side serves all: there is nothing to hold a write for */
 	bool alone;	   /* the source does, and no write needs the journal (alone.h) */

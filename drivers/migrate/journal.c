@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "error-class.h"
 #include "journal-record.h"
 #include "journal.h"
 #include "pool.h"
@@ -1245,7 +1246,7 @@ next_failed(struct journal *j, int err)
 		j->stable = false;
 	}
 	j->error = err;
-	j->full |= err == -ENOSPC;
+	j->full |= error_class(err) == ERROR_NO_SPACE;
 	j->blocked = true;
 	abandon_next(j);
 	end_batch(j);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "error-class.h"
 #include "migration.h"
 
 #define NS_PER_S 1000000000ull
@@ -77,7 +78,7 @@ pause_of(const struct migration *m)
 		return PAUSE_NONE;
 	if (m->paused)
 		return PAUSE_OPERATOR;
-	if (m->engine.space_low)
+	if (m->engine.no_space)
 		return PAUSE_NO_SPACE;
 	if (m->engine.side[SRC].stalled || m->engine.side[DST].stalled)
 		return PAUSE_STALLED;
@@ -87,7 +88,7 @@ pause_of(const struct migration *m)
 		journal_get_status(m->engine.journal, &journal);
 		if (m->alone.hangs || m->alone.step)
 			return PAUSE_JOURNAL_FAILED;
-		if (journal.error == -ENOSPC)
+		if (error_class(journal.error) == ERROR_NO_SPACE)
 			return PAUSE_JOURNAL_FULL;
 		if (journal.error)
 			return PAUSE_JOURNAL_FAILED;
@@ -730,11 +731,9 @@ status_error(const struct migration *m, struct migration_status *s)
 		s->error = m->error;
 	} else if (m->copier.stop || m->copier.failures) {
 		s->error = m->copier.error;
-		if (m->copier.stop == COPIER_READ_ERRORS ||
-		    m->copier.stop == COPIER_BAD_SECTORS)
-			s->error_side = side_other(m->copier.to);
-	} else if (m->engine.space_low) {
-		s->error = -ENOSPC;
+		s->error_side = m->copier.error_side;
+	} else if (m->engine.no_space) {
+		s->error = m->engine.no_space;
 		s->error_side = DST;
 	} else if (s->pause == PAUSE_STALLED) {
 		s->error = -ETIMEDOUT;

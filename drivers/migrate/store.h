@@ -27,8 +27,9 @@ enum store_op {
 enum store_file { STORE_CURRENT, STORE_NEXT, STORE_FILES };
 
 /*
- * Done with 0 or -errno. -ENOSPC promises that what was stable before is so still;
- * after any other error of a write, or of a publication, that is not known.
+ * Done with 0 or -errno. One of lack of space (error-class.h) promises that what was
+ * stable before is so still; after any other error of a write, or of a publication, that
+ * is not known.
  */
 struct store_io {
 	enum store_op op;

@@ -12,7 +12,7 @@
  *	stall OP                    ... once the rule is gone; td_close fails it (EIO)
  *	block OP                    the call itself does not return before the rule is
  *	                            gone: the thread that makes it waits, as in the kernel
- *	fail OP ERRNO [LIMIT N]...  fails with EIO or ENOSPC, where the LIMITs allow:
+ *	fail OP ERRNO [LIMIT N]...  fails with that (EIO, ENOSPC ...), where the LIMITs allow:
  *	    from N, count N             only what touches these sectors
  *	    times N                     only so often, counted since the file changed
  *	    after N                     only once that many bytes were written
@@ -119,6 +119,19 @@ fault_parse_number(const char *word, uint64_t *value)
 	return *end ? -EINVAL : 0;
 }
 
+/* -errno, or 0. */
+static int
+fault_parse_errno(const char *word)
+{
+	static const int known[] = { EIO,    ENOSPC, EDQUOT, EFBIG,  ENXIO,
+				     ENODEV, ESTALE, EROFS,  EACCES, EBUSY };
+
+	for (size_t i = 0; word && i < sizeof(known) / sizeof(*known); i++)
+		if (!strcmp(word, strerrorname_np(known[i])))
+			return -known[i];
+	return 0;
+}
+
 static int
 fault_parse_limits(struct rule *rule, char **save)
 {
@@ -140,7 +153,7 @@ fault_parse_limits(struct rule *rule, char **save)
 static int
 fault_parse_rule(char *line, struct rule *rule)
 {
-	char *save, *kind = strtok_r(line, " \t\n", &save), *word;
+	char *save, *kind = strtok_r(line, " \t\n", &save);
 
 	*rule = (struct rule){ .count = FOR_EVER, .times = FOR_EVER };
 	rule->op = fault_parse_op(strtok_r(NULL, " \t\n", &save));
@@ -159,11 +172,7 @@ fault_parse_rule(char *line, struct rule *rule)
 			return -EINVAL;
 	} else if (!strcmp(kind, "fail")) {
 		rule->kind = FAIL;
-		word = strtok_r(NULL, " \t\n", &save);
-		rule->err = !word		      ? 0
-			    : !strcmp(word, "EIO")    ? -EIO
-			    : !strcmp(word, "ENOSPC") ? -ENOSPC
-						      : 0;
+		rule->err = fault_parse_errno(strtok_r(NULL, " \t\n", &save));
 		if (!rule->err)
 			return -EINVAL;
 	} else {

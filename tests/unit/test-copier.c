@@ -4,6 +4,7 @@
  * which parts are holes. How it deals with the guest, and with failures, is in
  * test-engine.c.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -25,6 +26,7 @@ struct shape {
 	struct disk disk;
 	uint64_t period;
 	uint64_t data;
+	int status_err; /* of each question about holes */
 	unsigned submitted[DISK_STATUS + 1];
 	uint64_t sectors_read;
 };
@@ -49,6 +51,7 @@ static void
 shape_submit(struct disk *disk, struct disk_io *io)
 {
 	struct shape *d = list_entry(disk, struct shape, disk);
+	int err = io->op == DISK_STATUS ? d->status_err : 0;
 
 	d->submitted[io->op]++;
 	if (io->op == DISK_READ) {
@@ -63,22 +66,16 @@ shape_submit(struct disk *disk, struct disk_io *io)
 		if (io->count > run)
 			io->count = (uint32_t)run;
 	}
-	io->done(io, 0);
+	io->done(io, err);
 }
 
-/* Copies it all. How often the source was asked about holes. */
-static unsigned
-questions(uint64_t sectors, uint64_t period, uint64_t data, bool pristine)
+/* Copies all of src to dst. */
+static void
+copy_all(struct shape *src, struct shape *dst, bool pristine)
 {
-	struct shape src = {
-		.disk = { shape_submit, sectors },
-		.period = period,
-		.data = data,
-	};
-	struct shape dst = { .disk = { shape_submit, sectors } };
 	struct migration_config config = {
-		.disk = { &src.disk, &dst.disk },
-		.map = validity_create(sectors, SRC_BIT),
+		.disk = { &src->disk, &dst->disk },
+		.map = validity_create(src->disk.sectors, SRC_BIT),
 		.strategy = STRATEGY_SLR,
 		.state = MIGRATION_COPYING,
 		.chunk = MIB,
@@ -96,10 +93,24 @@ questions(uint64_t sectors, uint64_t period, uint64_t data, bool pristine)
 	assert_int_equal(migration_init(&m, &config), 0);
 	migration_start(&m);
 	assert_int_equal(m.state, MIGRATION_SYNCHRONISED);
-	assert_int_equal(src.sectors_read, sectors / period * data);
-	assert_int_equal(dst.submitted[DISK_ZERO] == 0, pristine);
 	migration_stop(&m);
 	migration_release(&m);
+}
+
+/* Copies it all. How often the source was asked about holes. */
+static unsigned
+questions(uint64_t sectors, uint64_t period, uint64_t data, bool pristine)
+{
+	struct shape src = {
+		.disk = { shape_submit, sectors },
+		.period = period,
+		.data = data,
+	};
+	struct shape dst = { .disk = { shape_submit, sectors } };
+
+	copy_all(&src, &dst, pristine);
+	assert_int_equal(src.sectors_read, sectors / period * data);
+	assert_int_equal(dst.submitted[DISK_ZERO] == 0, pristine);
 	return src.submitted[DISK_STATUS];
 }
 
@@ -127,6 +138,29 @@ a_fragmented_source_is_asked_once_for_each_run(void **state)
 	assert_in_range(questions(64 * MIB, 8 * KIB, 4 * KIB, true), 1, 2 * 8192);
 }
 
+/* A question that fails says nothing of holes: what it was about is read. */
+static void
+what_cannot_be_asked_is_read(void **state)
+{
+	const int errs[] = { -EIO, -ENXIO, -ESTALE, -EACCES, -EOPNOTSUPP, -ENOSYS };
+
+	for (size_t i = 0; i < sizeof(errs) / sizeof(*errs); i++) {
+		struct shape src = {
+			.disk = { shape_submit, 64 * MIB },
+			.period = 8 * MIB,
+			.data = MIB,
+			.status_err = errs[i],
+		};
+		struct shape dst = { .disk = { shape_submit, 64 * MIB } };
+		bool unable = errs[i] == -EOPNOTSUPP || errs[i] == -ENOSYS;
+
+		copy_all(&src, &dst, true);
+		assert_int_equal(src.sectors_read, 64 * MIB);
+		/* A disk that cannot tell is asked no more. */
+		assert_int_equal(src.submitted[DISK_STATUS] == 1, unable);
+	}
+}
+
 int
 main(void)
 {
@@ -135,6 +169,7 @@ main(void)
 		cmocka_unit_test(
 			a_hole_that_must_be_made_is_asked_about_as_often_as_it_is_closed),
 		cmocka_unit_test(a_fragmented_source_is_asked_once_for_each_run),
+		cmocka_unit_test(what_cannot_be_asked_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

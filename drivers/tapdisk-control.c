@@ -608,12 +608,12 @@ control_xenblkif_disconnect(struct control_conn *conn)
 	return 0;
 }
 
-static bool conn_abandoned(const struct control_conn *conn);
-
 static bool
 control_is_wanted(void *client)
 {
-	return !conn_abandoned(client);
+	const struct control_conn *conn = client;
+
+	return !private_socket_peer_gone(conn->fd);
 }
 
 static int

@@ -31,6 +31,7 @@
 #ifdef TAPDISK_EXTENDED
 #include "block-migrate.h"
 #endif
+#include "image-same.h"
 #include "migrate-plugin.h"
 
 /* How soon a disk that answers at last is found to have done so. */
@@ -169,6 +170,24 @@ check_not_the_same(const struct migrate *m)
 	return -EINVAL;
 }
 
+/* ... by what was opened, under whatever name. */
+static int
+check_storage(const struct migrate *m)
+{
+	bool same;
+
+	if (m->disk[SRC].fd < 0 || m->disk[DST].fd < 0)
+		return 0;
+	tapdisk_loop_lend();
+	same = image_same(m->disk[SRC].fd, m->disk[DST].fd);
+	tapdisk_loop_take_back();
+	if (!same)
+		return 0;
+	EPRINTF("source %s and destination %s are the same disk, or parts of it that overlap",
+		migrate_setting(m, "source"), migrate_setting(m, "destination"));
+	return -EINVAL;
+}
+
 static int
 check_sectors(const struct migrate *m)
 {
@@ -260,6 +279,8 @@ open_disks(struct migrate *m, td_flag_t flags)
 		m->disk[DST].sparse =
 			json_is_true(json_object_get(m->settings, "destination_is_zero"));
 		err = check_sectors(m);
+		if (!err)
+			err = check_storage(m);
 		if (err)
 			image_disk_close(&m->disk[DST]);
 	}

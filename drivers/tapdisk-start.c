@@ -14,6 +14,7 @@
 
 #include "block-migrate.h"
 #include "image-identity.h"
+#include "image-same.h"
 #include "migrate-journal.h"
 #include "migrate-leftover.h"
 #include "migrate-new.h"
@@ -200,6 +201,14 @@ name_source(struct start *s)
 
 /* --- the destination ------------------------------------------------------------ */
 
+static int
+refuse_same(const struct start *s)
+{
+	EPRINTF("source %s and destination %s are the same disk, or parts of it that overlap",
+		s->new.source, s->new.destination);
+	return -EINVAL;
+}
+
 /* What is found wrong by the name alone: what is opened is looked at again. */
 static int
 check_path(const struct start *s)
@@ -214,11 +223,8 @@ check_path(const struct start *s)
 			err == -ENOENT ? ": --create makes it" : "");
 		return err;
 	}
-	if (s->source >= 0 && leads_to(path, s->source)) {
-		EPRINTF("source %s and destination %s are the same disk", s->new.source,
-			s->new.destination);
-		return -EINVAL;
-	}
+	if (s->source >= 0 && leads_to(path, s->source))
+		return refuse_same(s);
 	return 0;
 }
 
@@ -338,8 +344,11 @@ write_journal(struct start *s, int destination, char why[TEXT])
 static int
 write_down(struct start *s, int destination, char why[TEXT])
 {
-	int fd, err = flush_images(s, destination);
+	int fd, err;
 
+	if (s->source >= 0 && image_same(s->source, destination))
+		return refuse_same(s);
+	err = flush_images(s, destination);
 	if (!err && !s->new.create) {
 		err = migrate_leftover_remove(&s->new, s->journal, s->source,
 					      tapdisk_server_run_dir(), why, TEXT);
@@ -444,7 +453,7 @@ switch_over(struct start *s)
 	}
 	if (err == -ETIMEDOUT)
 		EPRINTF("requests of the guest to %s are under way for so long that the disk "
-			"cannot be switched: does it not answer?",
+			"cannot be switched: they are not answered",
 			s->new.source);
 	s->begun = !err;
 	return err;

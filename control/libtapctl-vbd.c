@@ -114,9 +114,14 @@ tap_ctl_close(pid_t pid, int minor, bool force, int timeout)
 }
 
 int
-tap_ctl_pause(pid_t pid, int minor, int timeout)
+tap_ctl_pause(pid_t pid, int minor, bool any_name, int timeout)
 {
-	return simple_request(pid, minor, TAPDISK_MESSAGE_PAUSE, timeout);
+	tapdisk_message_t message = { .type = TAPDISK_MESSAGE_PAUSE,
+				      .cookie = (uint16_t)minor };
+
+	if (any_name)
+		message.u.params.flags = TAPDISK_MESSAGE_FLAG_ANY_NAME;
+	return tap_ctl_exchange(pid, &message, NULL, 0, timeout);
 }
 
 int

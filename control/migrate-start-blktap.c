@@ -152,7 +152,7 @@ static int
 switch_over(const struct migrate_start *s, bool *restored)
 {
 	const struct tap_ctl_image migration = { .params = s->params };
-	int err = tap_ctl_pause(s->vbd.pid, s->vbd.minor, PAUSE_SECONDS);
+	int err = tap_ctl_pause(s->vbd.pid, s->vbd.minor, false, PAUSE_SECONDS);
 
 	/* It runs; a pause that is still awaited is taken back when we hang up. */
 	if (err)

@@ -17,6 +17,7 @@
 #include "image-lock.h"
 #include "image-mark.h"
 #include "migrate/error-class.h"
+#include "image-name.h"
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
@@ -821,6 +822,21 @@ tdaio_get_fd(td_driver_t *driver)
 }
 
 static int
+tdaio_check_name(td_driver_t *driver)
+{
+	struct tdaio *aio = driver->data;
+	char why[1024];
+	int err;
+
+	tapdisk_loop_lend();
+	err = image_check_name(driver->name, aio->fd, aio->readonly, why, sizeof(why));
+	tapdisk_loop_take_back();
+	if (err)
+		EPRINTF("%s", why);
+	return err;
+}
+
+static int
 tdaio_get_parent_id(td_driver_t *driver, td_disk_id_t *id)
 {
 	return TD_NO_PARENT;
@@ -865,6 +881,7 @@ struct tap_disk tapdisk_aio = {
 	.td_queue_flush = tdaio_queue_flush,
 	.td_queue_zero = tdaio_queue_zero,
 	.td_get_fd = tdaio_get_fd,
+	.td_check_name = tdaio_check_name,
 	.td_debug = tdaio_debug,
 	.td_stats = tdaio_stats,
 };

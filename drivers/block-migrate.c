@@ -882,6 +882,14 @@ migrate_stats(td_driver_t *driver, td_stats_t *st)
 	tapdisk_stats_field(st, "pending", "d", (int)s.pending_writes);
 }
 
+#ifdef TAPDISK_EXTENDED
+static int
+migrate_check_name(td_driver_t *driver)
+{
+	return migrate_check_names(((struct driver_data *)driver->data)->migrate);
+}
+#endif
+
 /* Not const: blktap's table of drivers has pointers to what may be changed. */
 extern struct tap_disk tapdisk_migrate;
 
@@ -898,5 +906,6 @@ struct tap_disk tapdisk_migrate = {
 #ifdef TAPDISK_EXTENDED
 	.td_queue_flush = migrate_queue_flush,
 	.td_queue_zero = migrate_queue_zero,
+	.td_check_name = migrate_check_name,
 #endif
 };

@@ -144,9 +144,10 @@ add_disk_of_partition(struct layers *l, dev_t dev, struct range r, int depth)
 	dev_t disk;
 
 	if (device_number(l, dev, "../dev", &disk))
-		add_device(l, disk,
-			   shift(r, number(l, dev, "start") * 512, number(l, dev, "size") * 512),
-			   depth);
+		add_device(
+			l, disk,
+			shift(r, number(l, dev, "start") * 512, number(l, dev, "size") * 512),
+			depth);
 }
 
 /* The node of a loop device, open, or -1. */
@@ -374,8 +375,8 @@ add_image(struct layers *l, int fd)
 static bool
 is_same(const struct layer *a, const struct layer *b)
 {
-	bool same = a->device == b->device &&
-		    ((a->dev == b->dev && a->ino == b->ino) || (*a->id && !strcmp(a->id, b->id)));
+	bool same = a->device == b->device && ((a->dev == b->dev && a->ino == b->ino) ||
+					       (*a->id && !strcmp(a->id, b->id)));
 
 	return same && !(a->in_part && b->in_part) && a->start < b->end && b->start < a->end;
 }

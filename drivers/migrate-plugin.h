@@ -82,6 +82,12 @@ void migrate_mark_recover(struct migrate *m);
 /* Whether the disk that is left is nobody else's by now. 0, or -errno as above. */
 int migrate_mark_check_left(const struct migrate *m);
 
+/*
+ * Whether the migration could be opened again, by its journal's and its disks' names: 0, or
+ * -errno with the reason in the log. Lends the loop.
+ */
+int migrate_check_names(const struct migrate *m);
+
 /* The monotonic clock; ctx is not looked at. */
 uint64_t migrate_now_ns(void *ctx);
 

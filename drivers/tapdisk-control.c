@@ -494,7 +494,9 @@ control_pause(struct control_conn *conn)
 
 	conn->state = CONN_WORKING;
 	if (!err)
-		err = tapdisk_vbd_pause(conn->vbd, control_finished, NULL);
+		err = tapdisk_vbd_pause(
+			conn->vbd, conn->request.u.params.flags & TAPDISK_MESSAGE_FLAG_ANY_NAME,
+			control_finished, NULL);
 	return err ? err : CONTROL_LATER;
 }
 

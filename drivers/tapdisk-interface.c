@@ -151,6 +151,14 @@ td_get_fd(td_image_t *image)
 	return ops->td_get_fd ? ops->td_get_fd(image->driver) : -1;
 }
 
+int
+td_check_name(td_image_t *image)
+{
+	const struct tap_disk *ops = image->driver->ops;
+
+	return ops->td_check_name ? ops->td_check_name(image->driver) : 0;
+}
+
 void
 td_prep_read(td_driver_t *driver, struct tiocb *tiocb, int fd, char *buf, size_t size,
 	     long long offset, td_queue_callback_t cb, void *arg)

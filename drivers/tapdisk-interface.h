@@ -57,6 +57,9 @@ void td_debug(td_image_t *image);
 /* TAPDISK_EXTENDED. The file or device behind it, the driver's own; -1: there is none. */
 int td_get_fd(td_image_t *image);
 
+/* TAPDISK_EXTENDED. As struct tap_disk says. The image stays open meanwhile. */
+int td_check_name(td_image_t *image);
+
 /* Kernel I/O: see io-backend.h. size and offset are in bytes. */
 void td_prep_read(td_driver_t *driver, struct tiocb *tiocb, int fd, char *buf, size_t size,
 		  long long offset, td_queue_callback_t cb, void *arg);

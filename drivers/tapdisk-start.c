@@ -14,6 +14,7 @@
 
 #include "block-migrate.h"
 #include "image-identity.h"
+#include "image-name.h"
 #include "image-same.h"
 #include "migrate-journal.h"
 #include "migrate-leftover.h"
@@ -133,19 +134,6 @@ take_source(struct start *s)
 	return fd >= 0 && s->source < 0 ? -errno : 0;
 }
 
-/* Whether that path is the open file or device. */
-static bool
-leads_to(const char *path, int fd)
-{
-	struct stat there, here;
-
-	if (stat(path, &there) || fstat(fd, &here))
-		return false;
-	return S_ISBLK(here.st_mode)
-		       ? S_ISBLK(there.st_mode) && there.st_rdev == here.st_rdev
-		       : there.st_dev == here.st_dev && there.st_ino == here.st_ino;
-}
-
 /* Another name of it, "type:path", or NULL. */
 static char *
 find_name(const struct start *s)
@@ -161,7 +149,7 @@ find_name(const struct start *s)
 		return NULL;
 	path[n] = '\0';
 	text = json_string(path);
-	if (!text || !leads_to(path, s->source) ||
+	if (!text || !image_is_named(path, s->source) ||
 	    asprintf(&name, "%.*s:%s", prefix, s->new.source, path) < 0)
 		name = NULL;
 	json_decref(text);
@@ -177,7 +165,7 @@ name_source(struct start *s)
 {
 	const char *path = strchr(s->new.source, ':') + 1;
 
-	if (s->source < 0 || leads_to(path, s->source)) {
+	if (s->source < 0 || image_is_named(path, s->source)) {
 		s->source_name = strdup(s->new.source);
 		return s->source_name ? 0 : -ENOMEM;
 	}
@@ -223,7 +211,7 @@ check_path(const struct start *s)
 			err == -ENOENT ? ": --create makes it" : "");
 		return err;
 	}
-	if (s->source >= 0 && leads_to(path, s->source))
+	if (s->source >= 0 && image_is_named(path, s->source))
 		return refuse_same(s);
 	return 0;
 }
@@ -469,6 +457,9 @@ run(struct start *s)
 
 	if (!err)
 		err = prepare(s);
+	/* A pause may be looking at it. */
+	if (!err)
+		err = tapdisk_vbd_check_busy(s->vbd);
 	if (err)
 		return err;
 	/* From here on its open image is used. */

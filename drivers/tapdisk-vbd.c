@@ -3,12 +3,14 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "migrate/error-class.h"
 #include "tapdisk-disktype.h"
 #include "tapdisk-driver.h"
 #include "tapdisk-image.h"
 #include "tapdisk-interface.h"
+#include "tapdisk-loop.h"
 #include "tapdisk-server.h"
 #include "timeout-math.h"
 
@@ -158,6 +160,40 @@ vbd_check_fits(td_vbd_t *vbd, const td_image_t *image)
 	return -EMEDIUMTYPE;
 }
 
+/* Lends the loop. */
+static struct td_file_id
+vbd_identify(td_image_t *image)
+{
+	int fd = td_get_fd(image);
+	struct stat st = { 0 };
+	bool known;
+
+	tapdisk_loop_lend();
+	known = fd >= 0 && !fstat(fd, &st);
+	tapdisk_loop_take_back();
+	return (struct td_file_id){
+		.known = known,
+		.dev = S_ISBLK(st.st_mode) ? 0 : st.st_dev,
+		.ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino,
+		.rdev = S_ISBLK(st.st_mode) ? st.st_rdev : 0,
+	};
+}
+
+/* Whether that is the image that was closed by the pause. */
+static int
+vbd_check_same(td_vbd_t *vbd, td_image_t *image)
+{
+	const struct td_file_id *was = &vbd->paused, is = vbd_identify(image);
+
+	if (!was->known || !is.known ||
+	    (was->dev == is.dev && was->ino == is.ino && was->rdev == is.rdev))
+		return 0;
+	EPRINTF("VBD %u: %s is not the image that was paused, but another one that has got its "
+		"name; if that is wanted, name it: -a %s",
+		vbd->minor, vbd->name, vbd->name);
+	return -ESTALE;
+}
+
 int
 tapdisk_vbd_resume(td_vbd_t *vbd, const char *name)
 {
@@ -180,6 +216,8 @@ tapdisk_vbd_resume(td_vbd_t *vbd, const char *name)
 	err = vbd_open_image(vbd, copy, vbd->flags | TD_OPEN_STRICT, &image);
 	if (!err) {
 		err = vbd_check_fits(vbd, image);
+		if (!err && !name)
+			err = vbd_check_same(vbd, image);
 		if (err)
 			tapdisk_image_close(image);
 	}
@@ -541,6 +579,20 @@ vbd_close_image(td_vbd_t *vbd)
 	return err;
 }
 
+/* Whether the image can come back by its name. Lends the loop. */
+static int
+vbd_check_name(td_vbd_t *vbd)
+{
+	int err;
+
+	vbd->busy++;
+	err = vbd->any_name ? 0 : td_check_name(vbd->image);
+	if (!err)
+		vbd->paused = vbd_identify(vbd->image);
+	vbd->busy--;
+	return err;
+}
+
 static void
 vbd_finish_pause(td_vbd_t *vbd)
 {
@@ -549,7 +601,9 @@ vbd_finish_pause(td_vbd_t *vbd)
 
 	vbd->state &= ~TD_VBD_QUIESCE_REQUESTED;
 	vbd->state |= TD_VBD_QUIESCED;
-	err = vbd_close_image(vbd);
+	err = vbd_check_name(vbd);
+	if (!err)
+		err = vbd_close_image(vbd);
 	wanted = vbd->state & TD_VBD_PAUSE_REQUESTED;
 	vbd->state = err ? 0 : TD_VBD_CLOSED | TD_VBD_QUIESCED | TD_VBD_PAUSED;
 
@@ -625,8 +679,10 @@ vbd_lose_claim(td_vbd_t *vbd)
 }
 
 int
-tapdisk_vbd_pause(td_vbd_t *vbd, td_vbd_done_t done, void *token)
+tapdisk_vbd_pause(td_vbd_t *vbd, bool any_name, td_vbd_done_t done, void *token)
 {
+	int err;
+
 	if (tapdisk_vbd_check_busy(vbd))
 		return -EBUSY;
 	if (!vbd->name) {
@@ -643,6 +699,11 @@ tapdisk_vbd_pause(td_vbd_t *vbd, td_vbd_done_t done, void *token)
 		return 0;
 	}
 
+	/* Before anything is held; and again before it is closed. */
+	vbd->any_name = any_name;
+	err = vbd_check_name(vbd);
+	if (err)
+		return err;
 	vbd_lose_claim(vbd);
 	vbd->state |= TD_VBD_PAUSE_REQUESTED | TD_VBD_QUIESCE_REQUESTED;
 	vbd->done = done;

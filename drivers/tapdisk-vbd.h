@@ -10,6 +10,8 @@
 #ifndef TAPDISK_VBD_H
 #define TAPDISK_VBD_H
 
+#include <sys/types.h>
+
 #include "tapdisk.h"
 #include "tapdisk-stats.h"
 
@@ -67,6 +69,14 @@ struct td_vbd_request {
 struct tapdisk_nbdserver;
 struct tapdisk_blkif;
 
+/* By which a file or a device is known while it has another open. */
+struct td_file_id {
+	bool known;
+	dev_t dev;
+	ino_t ino;
+	dev_t rdev; /* of a device */
+};
+
 /* How a pause or a close ended: 0 or -errno. Called once, from the event loop. */
 typedef void (*td_vbd_done_t)(td_vbd_t *vbd, int err, void *token);
 
@@ -101,7 +111,9 @@ struct td_vbd_handle {
 	struct list_head retries;	     /* parts that the driver was too busy for */
 	unsigned int req_timeout;	     /* how long such parts are retried, seconds */
 
-	td_vbd_done_t done; /* of the pause or close that is under way */
+	bool any_name;		  /* the pause closes what could not be opened again */
+	struct td_file_id paused; /* what it has closed */
+	td_vbd_done_t done;	  /* of the pause or close that is under way */
 	void *token;
 	bool closing; /* the driver's td_close runs */
 	/*
@@ -133,17 +145,19 @@ int tapdisk_vbd_open(td_vbd_t *vbd, const char *name, td_flag_t flags);
 
 /*
  * Holds new requests, waits for those in flight, closes the image, so that it
- * may be replaced by another. 0: done() will be called, perhaps at once. Else
- * -errno, and it will not: -EINVAL if closed, -EBUSY if a pause or close is
- * under way. An image that refuses to close goes on being served.
+ * may be replaced by another. One that could not be opened again, for its name does not
+ * lead to it, goes on being served (-ESTALE, or what td_check_name() says), unless any_name. 0:
+ * done() will be called, perhaps at once. Else -errno, and it will not: -EINVAL if closed,
+ * -EBUSY if a pause or close is under way. An image that refuses to close goes on being served.
  */
-int tapdisk_vbd_pause(td_vbd_t *vbd, td_vbd_done_t done, void *token);
+int tapdisk_vbd_pause(td_vbd_t *vbd, bool any_name, td_vbd_done_t done, void *token);
 
 /* Undoes a pause whose done() has not been called, and will not be. */
 void tapdisk_vbd_cancel_pause(td_vbd_t *vbd);
 
 /*
- * Opens the image again, or the image name if that is not NULL. It may be
+ * Opens the image again, which must be the one that was closed; or the image name if that is
+ * not NULL, whatever that is. It may be
  * larger than what the guest was shown, not smaller, and its sectors no larger.
  * 0; or -errno, and the VBD stays paused under its old name. -EINVAL if it is
  * not paused, -EBUSY as above. May lend the loop.

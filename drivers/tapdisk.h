@@ -153,6 +153,11 @@ struct tap_disk {
 	 * none.
 	 */
 	int (*td_get_fd)(td_driver_t *);
+	/*
+	 * Whether td_open() by the same name would find what is open now: 0, or -errno with the
+	 * reason in the log. May lend the loop. May be NULL: nobody knows.
+	 */
+	int (*td_check_name)(td_driver_t *);
 };
 
 struct td_sector_count {

@@ -85,7 +85,8 @@ int tap_ctl_detach(pid_t pid, int minor);
 int tap_ctl_open(pid_t pid, int minor, const struct tap_ctl_image *image);
 /* force: does not wait for the guest to let go. */
 int tap_ctl_close(pid_t pid, int minor, bool force, int timeout);
-int tap_ctl_pause(pid_t pid, int minor, int timeout);
+/* any_name: an image too that could not be opened again by its name. */
+int tap_ctl_pause(pid_t pid, int minor, bool any_name, int timeout);
 /* image NULL: as before the pause. Of image only params, flags, secondary and log count. */
 int tap_ctl_unpause(pid_t pid, int minor, const struct tap_ctl_image *image);
 int tap_ctl_info(pid_t pid, int minor, tapdisk_message_image_t *info);

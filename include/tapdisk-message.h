@@ -49,6 +49,9 @@
 #define TAPDISK_MESSAGE_FLAG_NO_O_DIRECT    0x200
 #define TAPDISK_MESSAGE_FLAG_OPEN_ENCRYPTED 0x400 /* followed by a length byte and a key */
 
+/* PAUSE: u.params.flags. Ours: the image is closed though its name does not lead to it. */
+#define TAPDISK_MESSAGE_FLAG_ANY_NAME 0x10000
+
 enum tapdisk_message_id {
 	TAPDISK_MESSAGE_ERROR = 1,
 	TAPDISK_MESSAGE_RUNTIME_ERROR = 2,

@@ -6,7 +6,7 @@
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
 /* links: drivers/state-dir.o */
 /* links: drivers/migrate-mark.o drivers/image-mark.o drivers/image-identity.o */
-/* links: drivers/image-same.o */
+/* links: drivers/image-same.o drivers/image-name.o drivers/migrate-reopen.o */
 /* links: drivers/image-lock.o */
 /* links: drivers/migrate-journal.o drivers/migrate-unnamed.o drivers/migrate-file.o */
 /* links: drivers/migrate-store.o */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-loop.o */
-/* links: drivers/block-aio.o drivers/tapdisk-vbd.o drivers/tapdisk-image.o */
+/* links: drivers/block-aio.o drivers/image-name.o drivers/tapdisk-vbd.o */
+/* links: drivers/tapdisk-image.o */
 /* links: drivers/zero-as-is.o drivers/state-dir.o */
 /* links: drivers/image-identity.o drivers/image-mark.o drivers/image-lock.o */
 /* links: drivers/tapdisk-interface.o drivers/tapdisk-driver.o drivers/tapdisk-disktype.o */

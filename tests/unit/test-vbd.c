@@ -219,7 +219,7 @@ assert_done(int err)
 static void
 pause_now(void)
 {
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	turn();
 	assert_done(0);
 }
@@ -526,7 +526,7 @@ a_pause_waits_for_what_is_in_flight_and_holds_what_comes(void **state)
 
 	ask(&a, TD_OP_WRITE, 0, 8, 0);
 	turn();
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	ask(&b, TD_OP_WRITE, 8, 8, 0);
 	turn();
 	assert_int_equal(dones, 0);
@@ -554,7 +554,7 @@ a_paused_vbd_is_paused_at_once_and_a_running_one_not_resumed(void **state)
 {
 	assert_int_equal(tapdisk_vbd_resume(vbd, NULL), -EINVAL);
 	pause_now();
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	assert_done(0);
 }
 
@@ -565,11 +565,11 @@ a_cancelled_pause_leaves_nothing_behind(void **state)
 
 	ask(&a, TD_OP_WRITE, 0, 8, 0);
 	turn();
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	ask(&b, TD_OP_WRITE, 8, 8, 0);
 	turn();
 	assert_int_equal(n_held, 1);
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), -EBUSY);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), -EBUSY);
 
 	tapdisk_vbd_cancel_pause(vbd);
 	turn();
@@ -593,7 +593,7 @@ static void
 a_pause_cancelled_while_the_image_closes_is_undone(void **state)
 {
 	in_close = cancel_pause;
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	turn();
 	in_close = NULL;
 	assert_int_equal(dones, 0);
@@ -619,7 +619,7 @@ a_driver_that_refuses_to_close_goes_on_serving(void **state)
 {
 	close_err = -EAGAIN;
 	in_close = nested_turns;
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	turn();
 	assert_done(-EAGAIN);
 	assert_int_equal(vbd->state, 0);
@@ -720,7 +720,7 @@ a_forced_close_takes_over_from_a_pause(void **state)
 
 	ask(&a, TD_OP_WRITE, 0, 8, 0);
 	turn();
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	assert_int_equal(tapdisk_vbd_close(vbd, false, done, NULL), -EBUSY);
 	assert_int_equal(tapdisk_vbd_close(vbd, true, done, NULL), 0);
 	assert_done(-ECANCELED);
@@ -785,7 +785,7 @@ a_pause_first_lets_the_successor_take_over(void **state)
 	assert_int_equal(
 		tapdisk_vbd_replace_image(vbd->image->driver, successor("2000"), "aio:2000"),
 		0);
-	assert_int_equal(tapdisk_vbd_pause(vbd, done, NULL), 0);
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
 	answer(8, 0);
 	turn();
 	assert_done(0);

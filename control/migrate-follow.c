@@ -52,6 +52,9 @@ static const struct {
 	  "tap-ctl migrate resume reads them again; it also goes on once the guest has written "
 	  "them" },
 	{ "stalled", -ETIMEDOUT, true, "it goes on when the disk answers" },
+	{ "marks", -EIO, false,
+	  "the disk runs on; it ends by itself once that can be done, or at the next opening; "
+	  "or end it so, and keep the journal: tap-ctl migrate complete (or cancel) --force" },
 	{ "journal-full", -ENOSPC, false,
 	  "it goes on by itself once there is room for the journal" },
 	{ "journal-failed", -EIO, false,
@@ -243,6 +246,9 @@ migrate_print_end(const json_t *status)
 	if (m && m->serves)
 		printf("%s: the disk runs on %s, %s is no longer used\n", m->state,
 		       text_of(status, m->serves), text_of(status, m->left));
+	if (m && m->serves && *text_of(status, "error"))
+		printf("%s; the journal %s is kept\n", text_of(status, "error"),
+		       text_of(json_object_get(status, "journal"), "path"));
 }
 
 int
@@ -253,7 +259,8 @@ migrate_judge(const struct migrate_client *client, const json_t *status, enum go
 	bool paused = !strcmp(state, "paused");
 	size_t i;
 
-	if (goal >= GOAL_SYNCHRONISED && (paused || !strcmp(state, "rolling-back")))
+	/* Where it completes for somebody who only wants it synchronised it is that. */
+	if (goal >= GOAL_SYNCHRONISED && (!m || m->result[goal] == MIGRATE_GO_ON))
 		for (i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++)
 			if (!strcmp(reason, obstacles[i].reason))
 				return tap_ctl_fail(

@@ -41,59 +41,101 @@ tell(int pid, int minor, json_t *request, enum goal goal, unsigned int follow)
 	return err;
 }
 
-/* A command without settings. help_wait: what --wait waits for, NULL if there is none. */
+#define FORCE 1u
+#define KEEP  2u
+
+/* A command without settings, and what its options do, in this order; NULL: there are no more.
+ */
+struct simple {
+	const char *command;
+	enum goal goal;
+	const char *about, *wait, *force, *keep;
+};
+
 static int
-simple(int argc, char **argv, const char *command, enum goal goal, const char *help_wait,
-       const char *about)
+simple(int argc, char **argv, const struct simple *s)
 {
+	unsigned int follow = 0, words = 0;
 	int pid = -1, minor = -1;
-	unsigned int follow = 0;
 	const struct cli_option options[] = {
 		CLI_OF_PID(&pid),
 		CLI_MINOR(&minor),
-		{ .name = "wait",
-		  .flags = &follow,
-		  .bit = WAIT,
-		  .help = help_wait }, /* or the end */
+		{ .name = "wait", .flags = &follow, .bit = WAIT, .help = s->wait },
 		{ .name = "watch",
 		  .flags = &follow,
 		  .bit = WATCH,
 		  .help = "the same, and show the progress" },
+		{ .name = "force", .flags = &words, .bit = FORCE, .help = s->force },
+		{ .name = "keep", .flags = &words, .bit = KEEP, .help = s->keep },
 		CLI_END,
 	};
+	json_t *request;
 	int err;
 
-	err = cli_parse(argc, argv, options, about);
-	return err ? err : tell(pid, minor, migrate_request(command), goal, follow);
+	err = cli_parse(argc, argv, options, s->about);
+	if (err)
+		return err;
+	request = migrate_request(s->command);
+	if (words & FORCE)
+		json_object_set_new(request, "force", json_true());
+	if (words & KEEP)
+		json_object_set_new(request, "keep", json_true());
+	return tell(pid, minor, request, s->goal, follow);
 }
 
 int
 migrate_cli_pause(int argc, char **argv)
 {
-	return simple(argc, argv, "pause", GOAL_RUNNING, NULL,
-		      "Stops the copy. The guest's reads and writes go on as before.");
+	static const struct simple pause = {
+		.command = "pause",
+		.goal = GOAL_RUNNING,
+		.about = "Stops the copy. The guest's reads and writes go on as before.",
+	};
+
+	return simple(argc, argv, &pause);
 }
 
 int
 migrate_cli_resume(int argc, char **argv)
 {
-	return simple(argc, argv, "resume", GOAL_RUNNING, NULL,
-		      "Goes on with the copy, also where it paused by itself.");
+	static const struct simple resume = {
+		.command = "resume",
+		.goal = GOAL_RUNNING,
+		.about = "Goes on with the copy, also where it paused by itself.",
+	};
+
+	return simple(argc, argv, &resume);
 }
 
 int
 migrate_cli_complete(int argc, char **argv)
 {
-	return simple(argc, argv, "complete", GOAL_COMPLETED, "wait until it has completed",
-		      "Leaves the source for the destination as soon as both agree.");
+	static const struct simple complete = {
+		.command = "complete",
+		.goal = GOAL_COMPLETED,
+		.about = "Leaves the source for the destination as soon as both agree.",
+		.wait = "wait until it has completed",
+		.force = "end it though a mark cannot be changed; the journal is kept then",
+	};
+
+	return simple(argc, argv, &complete);
 }
 
 int
 migrate_cli_cancel(int argc, char **argv)
 {
-	return simple(
-		argc, argv, "cancel", GOAL_CANCELLED, "wait until it has been cancelled",
-		"Goes back to the source. What only the destination has is copied back first.");
+	static const struct simple cancel = {
+		.command = "cancel",
+		.goal = GOAL_CANCELLED,
+		.about = "Goes back to the source. What only the destination has is copied "
+			 "back\nfirst; then the destination is removed, if --create has made "
+			 "it.",
+		.wait = "wait until it has been cancelled",
+		.force = "end it though a mark cannot be changed; the journal is kept then",
+		.keep = "do not remove the destination's file",
+	};
+
+	return simple(argc, argv, &cancel);
 }
 
 int

@@ -276,8 +276,10 @@ open_disks(struct migrate *m, td_flag_t flags)
 		return err;
 	err = open_disk(m, DST, flags);
 	if (!err) {
-		m->disk[DST].sparse =
-			json_is_true(json_object_get(m->settings, "destination_is_zero"));
+		m->disk[DST].sparse = migrate_setting_true(m, "destination_is_zero");
+		if (m->disk[DST].sparse)
+			m->destination_dir =
+				migrate_mark_open_directory(migrate_setting(m, "destination"));
 		err = check_sectors(m);
 		if (!err)
 			err = check_storage(m);
@@ -460,7 +462,10 @@ migrate_free(struct migrate *m)
 		migrate_live_close(m->live, m->saved);
 	if (m->store)
 		migrate_store_close(m->store);
+	if (m->destination_dir >= 0)
+		close(m->destination_dir);
 	pool_release(&m->guests);
+	free(m->abandoned);
 	json_decref(m->settings);
 	free(m->head);
 	free(m->note);
@@ -533,7 +538,6 @@ start_over(struct migrate *m, td_flag_t flags)
 
 	m->over = m->saved = true;
 	m->served = strcmp(migrate_setting(m, "state"), "completed") ? SRC : DST;
-	migrate_mark_recover(m);
 	err = open_disk(m, m->served, flags);
 	if (err)
 		return err;
@@ -596,6 +600,7 @@ migrate_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *en
 	INIT_LIST_HEAD(&m->link);
 	pool_init(&m->guests, sizeof(struct guest));
 	m->disk[SRC].closed = m->disk[DST].closed = true;
+	m->destination_dir = -1;
 	m->driver = driver;
 	m->path = strdup(name);
 	if (!m->path)
@@ -618,31 +623,6 @@ fail:
 
 /* --- ending --------------------------------------------------------------------- */
 
-#ifdef TAPDISK_EXTENDED
-/*
- * The VBD goes on with the disk that is left, without us. If it cannot, because
- * it is being closed, requests pass through until it is.
- */
-static void
-hand_over(struct migrate *m)
-{
-	const char *name = migrate_side_name(m->served);
-	int err = tapdisk_vbd_replace_image(m->driver, m->disk[m->served].image,
-					    migrate_setting(m, name));
-
-	if (!err)
-		image_disk_hand_over(&m->disk[m->served]);
-	else
-		DPRINTF("%s: requests pass through to the %s: %s", m->path, name,
-			strerror(-err));
-}
-#else
-static void
-hand_over(struct migrate *m)
-{
-}
-#endif
-
 /* The driver is closed and the side that had stalled has answered at last. */
 static void
 bury(struct migrate *m)
@@ -659,11 +639,9 @@ bury(struct migrate *m)
 static void
 end_migration(struct migrate *m)
 {
-	m->ended = true;
-	if (m->over)
-		return;
-	m->served = m->migration.state == MIGRATION_COMPLETED ? DST : SRC;
-	migrate_mark_end(m);
+	if (!m->over)
+		m->served = m->migration.state == MIGRATION_COMPLETED ? DST : SRC;
+	migrate_end_begin(m);
 }
 
 static void
@@ -671,6 +649,8 @@ on_tick(event_id_t id, char mode, void *private)
 {
 	struct migrate *m = private;
 
+	if (m->driver && m->ended)
+		migrate_end_go_on(m);
 	if (m->over)
 		return;
 	migration_tick(&m->migration);
@@ -684,12 +664,12 @@ on_wake(event_id_t id, char mode, void *private)
 	struct migrate *m = private;
 
 	tapdisk_server_event_set_timeout(id, TV_INF);
-	if (!m->over && !migration_over(&m->migration)) {
+	if (!m->over && !migration_over(&m->migration))
 		migration_wake(&m->migration);
-	} else if (!m->ended) {
+	else if (!m->ended)
 		end_migration(m);
-		hand_over(m);
-	}
+	else if (m->driver)
+		migrate_end_go_on(m);
 }
 
 /*
@@ -835,14 +815,16 @@ migrate_close(td_driver_t *driver)
 		stop(m);
 		/* Copies that ended meanwhile are to be in the journal too. */
 		stop(m);
-		if (migration_over(&m->migration) && !m->ended)
-			end_migration(m);
 		if (migration_over(&m->migration))
 			m->saved = true;
 		else if (is_saved(m))
 			record_closed(m);
 	}
-	if (m->remove && m->ended && m->disk[m->served].handed_over)
+	if (!m->ended && (m->over || migration_over(&m->migration)))
+		end_migration(m);
+	if (m->ended)
+		migrate_end_stop(m);
+	if (m->remove && m->disk[m->served].handed_over && migrate_end_is_marked(m))
 		remove_journal(m);
 	say_last(m);
 	if (m->over || migration_quiet(&m->migration))
@@ -870,12 +852,13 @@ migrate_stats(td_driver_t *driver, td_stats_t *st)
 	struct migrate *m = ((struct driver_data *)driver->data)->migrate;
 	struct migration_status s;
 
+	tapdisk_stats_field(st, "uuid", "s", m->uuid);
 	if (m->over) {
 		tapdisk_stats_field(st, "state", "s", migrate_setting(m, "state"));
 		return;
 	}
 	migration_get_status(&m->migration, &s);
-	tapdisk_stats_field(st, "state", "s", migrate_state_name(&s));
+	tapdisk_stats_field(st, "state", "s", migrate_state_name(m, &s));
 	tapdisk_stats_field(st, "strategy", "s", strategy_row(s.strategy)->name);
 	tapdisk_stats_field(st, "total", "llu", (unsigned long long)s.total);
 	tapdisk_stats_field(st, "valid", "llu", (unsigned long long)s.valid);

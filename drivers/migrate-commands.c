@@ -12,20 +12,31 @@
 /* --- status ------------------------------------------------------------------ */
 
 static const char *
-reason_of(const struct migration_status *s)
+reason_of(const struct migrate *m, const struct migration_status *s)
 {
+	if (migration_over(&m->migration))
+		return migrate_end_reason(m);
 	if (s->pause == PAUSE_WRITE_ERRORS || s->pause == PAUSE_READ_ERRORS)
 		return s->error_side == DST ? "destination-errors" : "source-errors";
 	return migration_pause_name(s->pause);
 }
 
+/* Of a migration that has ended but for what migrate-end.c has to do yet: as before. */
+static enum migration_state
+state_of(const struct migrate *m, const struct migration_status *s)
+{
+	if (m->end.told || !migration_over(&m->migration))
+		return s->state;
+	return s->state == MIGRATION_COMPLETED ? MIGRATION_COMPLETING : MIGRATION_ROLLING_BACK;
+}
+
 const char *
-migrate_state_name(const struct migration_status *s)
+migrate_state_name(const struct migrate *m, const struct migration_status *s)
 {
 	bool paused = s->pause &&
 		      (s->state == MIGRATION_COPYING || s->state == MIGRATION_SYNCHRONISED);
 
-	return paused ? "paused" : migration_state_name(s->state);
+	return paused ? "paused" : migration_state_name(state_of(m, s));
 }
 
 static json_t *
@@ -39,6 +50,8 @@ error_of(const struct migrate *m, const struct migration_status *s)
 				    : s->error	     ? ": "
 						     : " is being written again",
 				    !s->journal_hangs && s->error ? error_text(s->error) : "");
+	if (migration_over(&m->migration))
+		return migrate_end_error(m);
 	if (!s->error)
 		return json_null();
 	if (s->bad_sectors)
@@ -125,6 +138,31 @@ journal_of(const struct migrate *m, const struct journal_status *s)
 		"unwritten", (json_int_t)s->unwritten, "forced", (json_int_t)s->forced);
 }
 
+/* Of one that was over when its journal was opened: as it ended, but for what is missing yet.
+ */
+static json_t *
+status_over(const struct migrate *m)
+{
+	json_t *status = json_deep_copy(json_object_get(m->settings, "result"));
+
+	if (!json_is_object(status)) {
+		/* There was no memory for it. */
+		json_decref(status);
+		status = json_pack("{s:s, s:s, s:s, s:s, s:s}", "uuid", m->uuid, "source",
+				   migrate_setting(m, "source"), "destination",
+				   migrate_setting(m, "destination"), "strategy",
+				   migrate_setting(m, "strategy"), "state",
+				   migrate_setting(m, "state"));
+	}
+	if (m->end.told)
+		return status;
+	json_object_set_new(status, "state",
+			    json_string(m->served == DST ? "completing" : "rolling-back"));
+	json_object_set_new(status, "reason", json_string(migrate_end_reason(m)));
+	json_object_set_new(status, "error", migrate_end_error(m));
+	return status;
+}
+
 json_t *
 migrate_status(const struct migrate *m)
 {
@@ -132,14 +170,14 @@ migrate_status(const struct migrate *m)
 	json_t *status;
 
 	if (m->over)
-		return json_deep_copy(json_object_get(m->settings, "result"));
+		return status_over(m);
 	migration_get_status(&m->migration, &s);
 	status = json_pack(
 		"{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s}", "uuid", m->uuid,
 		"journal", journal_of(m, &s.journal), "source", migrate_setting(m, "source"),
 		"destination", migrate_setting(m, "destination"), "strategy",
-		strategy_row(s.strategy)->name, "state", migrate_state_name(&s), "reason",
-		reason_of(&s), "error", error_of(m, &s), "error_class", class_of(&s),
+		strategy_row(s.strategy)->name, "state", migrate_state_name(m, &s), "reason",
+		reason_of(m, &s), "error", error_of(m, &s), "error_class", class_of(&s),
 		"complete", m->migration.auto_complete ? "auto" : "manual", "journal_after",
 		m->remove ? "remove" : "keep");
 	json_object_update_new(
@@ -179,20 +217,20 @@ migrate_status(const struct migrate *m)
 static json_t *
 reply_to(const struct migrate *m, int err)
 {
-	struct migration_status s;
+	json_t *status = migrate_status(m), *reply;
+	const char *state = json_string_value(json_object_get(status, "state"));
+	const char *reason = json_string_value(json_object_get(status, "reason"));
+	bool waits = reason && *reason;
 
 	if (!err)
-		return json_pack("{s:b, s:o}", "ok", 1, "status", migrate_status(m));
-	migration_get_status(&m->migration, &s);
-	if (err == -EALREADY)
-		return migrate_control_error(err, "that is so already: the migration is %s%s%s",
-					     migrate_state_name(&s),
-					     s.pause ? ", reason: " : "", reason_of(&s));
-	return migrate_control_error(
-		err, "not now: the migration is %s%s%s%s", migrate_state_name(&s),
-		s.pause ? ", reason: " : "", reason_of(&s),
-		s.pause && !migration_over(&m->migration) ? " (resume or cancel it first)"
-							  : "");
+		return json_pack("{s:b, s:o}", "ok", 1, "status", status);
+	reply = migrate_control_error(
+		err, "%s: the migration is %s%s%s%s",
+		err == -EALREADY ? "that is so already" : "not now", state ? state : "?",
+		waits ? ", reason: " : "", waits ? reason : "",
+		err != -EALREADY && waits && !m->ended ? " (resume or cancel it first)" : "");
+	json_decref(status);
+	return reply;
 }
 
 /* The settings that "set" can change: all are checked before any is changed. */
@@ -311,7 +349,7 @@ command_set(struct migrate *m, json_t *request)
 	const char *key;
 	json_t *value;
 
-	if (migration_over(&m->migration))
+	if (m->over || migration_over(&m->migration))
 		return reply_to(m, -EBUSY);
 	json_object_foreach(request, key, value)
 	{
@@ -323,62 +361,135 @@ command_set(struct migrate *m, json_t *request)
 	return reply_to(m, apply_changes(m, &c));
 }
 
-static json_t *
-command_cancel(struct migrate *m, json_t *request)
-{
-	json_t *force = json_object_get(request, "force");
+/* --- commands without settings --------------------------------------------------- */
 
-	if (json_object_size(request) > (force ? 2u : 1u))
-		return migrate_control_error(-EINVAL, "\"cancel\" takes \"force\" alone");
-	if (force && !json_is_boolean(force))
-		return migrate_control_error(-EINVAL, "\"force\" must be true or false");
-	return reply_to(m, json_is_true(force) ? migration_cancel_forced(&m->migration)
-					       : migration_cancel(&m->migration));
+/* What a command may have beside its name. */
+struct words {
+	bool force; /* to end without what cannot be done */
+	bool keep;  /* cancel: the destination's file, though it was made for this */
+};
+
+static bool
+is_over(const struct migrate *m)
+{
+	return m->over || migration_over(&m->migration);
 }
 
 static int
-command_status(struct migration *g)
+command_status(struct migrate *m, const struct words *w)
 {
 	return 0;
 }
 
-/* Of a migration that is no more there is nothing but its status. */
-static json_t *
-handle_over(const struct migrate *m, const char *name)
+static int
+command_pause(struct migrate *m, const struct words *w)
 {
-	if (name && !strcmp(name, "status"))
-		return json_pack("{s:b, s:o}", "ok", 1, "status", migrate_status(m));
-	return migrate_control_error(-EBUSY, "not now: the migration is %s",
-				     migrate_setting(m, "state"));
+	return m->over ? -EBUSY : migration_pause(&m->migration);
+}
+
+static int
+command_resume(struct migrate *m, const struct words *w)
+{
+	return m->over ? -EBUSY : migration_resume(&m->migration);
+}
+
+/* To end one that has ended that way already, but for what cannot be done. */
+static int
+end_on(struct migrate *m, enum side served, const struct words *w)
+{
+	if (!m->ended || m->served != served)
+		return -EBUSY;
+	return w->force ? migrate_end_force(m) : -EALREADY;
+}
+
+static int
+command_complete(struct migrate *m, const struct words *w)
+{
+	int err;
+
+	if (is_over(m))
+		return end_on(m, DST, w);
+	err = migration_complete(&m->migration);
+	if (err == -EALREADY && w->force)
+		err = 0;
+	if (!err)
+		m->end.forced = w->force;
+	return err;
+}
+
+/* That it is to be kept is written down with the rest, and can be said later on too. */
+static int
+command_cancel(struct migrate *m, const struct words *w)
+{
+	bool kept = m->keep_destination;
+	int err;
+
+	if (is_over(m))
+		return end_on(m, SRC, w);
+	/* What it alone holds is lost to the guest, and not to be destroyed as well. */
+	m->keep_destination |= w->keep || w->force;
+	err = w->force ? migration_cancel_forced(&m->migration)
+		       : migration_cancel(&m->migration);
+	if (err == -EALREADY && w->keep) {
+		journal_note(m->journal, NULL);
+		err = 0;
+	}
+	if (err)
+		m->keep_destination = kept;
+	else
+		m->end.forced = w->force;
+	return err;
+}
+
+static const struct command {
+	const char *name;
+	int (*run)(struct migrate *m, const struct words *w);
+	bool force, keep; /* what it may have */
+} commands[] = {
+	{ "status", command_status, false, false },
+	{ "pause", command_pause, false, false },
+	{ "resume", command_resume, false, false },
+	{ "complete", command_complete, true, false },
+	{ "cancel", command_cancel, true, true },
+};
+
+/* NULL, or the error to answer. */
+static json_t *
+parse_words(const struct command *c, json_t *request, struct words *w)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(request, key, value)
+	{
+		if (!strcmp(key, "command"))
+			continue;
+		if (c->force && !strcmp(key, "force") && json_is_boolean(value))
+			w->force = json_is_true(value);
+		else if (c->keep && !strcmp(key, "keep") && json_is_boolean(value))
+			w->keep = json_is_true(value);
+		else
+			return migrate_control_error(-EINVAL, "\"%s\" takes no such \"%s\"",
+						     c->name, key);
+	}
+	return NULL;
 }
 
 json_t *
 migrate_handle(void *ctx, json_t *request)
 {
-	static const struct {
-		const char *name;
-		int (*run)(struct migration *);
-	} commands[] = {
-		{ "status", command_status },
-		{ "pause", migration_pause },
-		{ "resume", migration_resume },
-		{ "complete", migration_complete },
-	};
 	struct migrate *m = ctx;
 	const char *name = json_string_value(json_object_get(request, "command"));
+	struct words w = { false };
+	json_t *error;
 
-	if (m->over)
-		return handle_over(m, name);
 	if (name && !strcmp(name, "set"))
 		return command_set(m, request);
-	if (name && !strcmp(name, "cancel"))
-		return command_cancel(m, request);
-	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++)
-		if (!strcmp(name, commands[i].name)) {
-			if (json_object_size(request) > 1)
-				return migrate_control_error(-EINVAL,
-							     "\"%s\" takes nothing else", name);
-			return reply_to(m, commands[i].run(&m->migration));
-		}
+	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++) {
+		if (strcmp(name, commands[i].name))
+			continue;
+		error = parse_words(&commands[i], request, &w);
+		return error ? error : reply_to(m, commands[i].run(m, &w));
+	}
 	return migrate_control_error(-EINVAL, "there is no command \"%s\"", name ? name : "");
 }

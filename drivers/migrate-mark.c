@@ -7,18 +7,19 @@
  *	opening		the destination is marked, then the source; then the journal
  *			says "open", and the guest is served
  *	completing	the journal says "completed"; then the destination's mark
- *			goes; then the source's says "superseded" instead of "source"
+ *			goes; then the source's says "superseded" instead of "source";
+ *			then the source is closed; then the migration is said to have
+ *			completed, and the journal is removed if that is wanted
  *	cancelling	the journal says "cancelled"; then the source's mark goes;
- *			then the destination's
+ *			then the destination is removed, if it was made for this
+ *			migration, or its mark says "abandoned"; then it is closed;
+ *			then it is said, and the journal is removed if that is wanted
  *
  * So whenever the process dies, an image without a mark holds the whole disk (or
  * nothing, where it is the destination and has not been written to), and a mark
- * names a journal that tells what to do. Once that says "completed" or
- * "cancelled", opening it does the steps that are missing, for each of them can
- * be done again.
- *
- * The image that is left has just been flushed. The other one may be on a disk
- * that does not answer, so a worker waits for that.
+ * names a journal that is there and tells what to do. Once that says "completed"
+ * or "cancelled", opening it does the steps that are missing, for each of them can
+ * be done again. migrate-end.c has their order; here is what each does.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -28,14 +29,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
-#ifdef TAPDISK_EXTENDED
-#include "tapdisk-worker.h"
-#endif
-
+#include "image-identity.h"
 #include "image-mark.h"
 #include "state-dir.h"
 #include "migrate-plugin.h"
@@ -72,7 +71,7 @@ check(const struct migrate *m, enum side side)
 	err = image_mark_check(m->disk[side].fd, image, &ours, why, sizeof(why));
 	if (err)
 		EPRINTF("%s", why);
-	else if (strcmp(migrate_setting(m, "state"), MIGRATE_STATE_NEW) &&
+	else if (!m->over && strcmp(migrate_setting(m, "state"), MIGRATE_STATE_NEW) &&
 		 image_mark_get(m->disk[side].fd, &ours) == -ENODATA)
 		tlog_syslog(TLOG_WARN,
 			    "%s: the mark of this migration is gone: has anybody used it?",
@@ -105,6 +104,22 @@ set(const struct migrate *m, enum side side)
 	return err;
 }
 
+/* What the destination had before, if a migration has abandoned it: to be put back. */
+static int
+remember(struct migrate *m)
+{
+	struct image_mark mark;
+
+	if (m->disk[DST].fd < 0 || image_mark_get(m->disk[DST].fd, &mark) ||
+	    mark.role != IMAGE_MARK_ABANDONED)
+		return 0;
+	m->abandoned = malloc(sizeof(mark));
+	if (!m->abandoned)
+		return -ENOMEM;
+	*m->abandoned = mark;
+	return 0;
+}
+
 int
 migrate_mark_open(struct migrate *m)
 {
@@ -113,6 +128,8 @@ migrate_mark_open(struct migrate *m)
 	m->marked_first = !strcmp(migrate_setting(m, "state"), MIGRATE_STATE_NEW);
 	if (!err)
 		err = check(m, DST);
+	if (!err)
+		err = remember(m);
 	if (!err)
 		err = set(m, DST);
 	if (!err)
@@ -124,105 +141,126 @@ migrate_mark_open(struct migrate *m)
 
 /* --- ending -------------------------------------------------------------------------- */
 
-/* What is to be done about the mark of an image that has ours. */
-struct step {
-#ifdef TAPDISK_EXTENDED
-	struct td_work work;
-#endif
-	char image[IMAGE_MARK_NAME]; /* for messages */
-	int fd;
+/* A change of one image's mark, with all that it needs: the migration may go meanwhile. */
+struct mark_change {
+	char *image; /* "type:path" */
+	int fd;	     /* the image; -1: it is opened for this */
+	int dir;     /* its directory, if it is to be removed; or -1 */
 	struct image_mark ours;
-	bool supersede; /* by next; or it is cleared */
-	struct image_mark next;
-	int err;
+	enum { CLEAR, SET, REMOVE } action;
+	struct image_mark next;		    /* SET; or REMOVE, where that cannot be done */
+	char identity[IMAGE_IDENTITY_SIZE]; /* REMOVE: no other one */
 };
 
-static void
-step_run(struct step *step)
+static bool
+is_path(const char *image)
+{
+	return !strncmp(image, "aio:", 4);
+}
+
+/* "" in a name that ends with a slash, which no image has. */
+static const char *
+base_of(const char *image)
+{
+	const char *slash = strrchr(image, '/');
+
+	return slash ? slash + 1 : image + 4;
+}
+
+int
+migrate_mark_open_directory(const char *image)
+{
+	char path[IMAGE_MARK_NAME];
+	size_t len;
+
+	if (!is_path(image))
+		return -1;
+	len = (size_t)(base_of(image) - (image + 4));
+	if (len >= sizeof(path))
+		return -1;
+	memcpy(path, image + 4, len);
+	path[len] = '\0';
+	return open(len ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* The name leads to the open file, and that is what the migration began with. */
+static bool
+is_still(const struct mark_change *c)
+{
+	char identity[IMAGE_IDENTITY_SIZE];
+	struct stat named, open;
+
+	return !fstatat(c->dir, base_of(c->image), &named, AT_SYMLINK_NOFOLLOW) &&
+	       !fstat(c->fd, &open) && S_ISREG(open.st_mode) && named.st_dev == open.st_dev &&
+	       named.st_ino == open.st_ino &&
+	       !image_identity(c->fd, identity, sizeof(identity)) &&
+	       !strcmp(identity, c->identity);
+}
+
+/*
+ * What was made for the migration goes with it. Where it has another name by now, or cannot
+ * be removed, it stays, marked.
+ */
+static int
+remove_image(const struct mark_change *c)
+{
+	if (c->dir < 0 || !is_still(c) || unlinkat(c->dir, base_of(c->image), 0))
+		return image_mark_set(c->fd, &c->next);
+	if (fsync(c->dir))
+		return -errno;
+	return image_mark_forget(c->fd);
+}
+
+/* An image that is not there any more has no mark either, nor has one that is no path. */
+static int
+open_image(struct mark_change *c)
+{
+	if (c->fd >= 0)
+		return 0;
+	if (!is_path(c->image))
+		return -ENODATA;
+	c->fd = open(c->image + 4, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (c->fd < 0)
+		return errno == ENOENT ? -ENODATA : -errno;
+	if (c->action == REMOVE && c->dir < 0)
+		c->dir = migrate_mark_open_directory(c->image);
+	return 0;
+}
+
+int
+migrate_mark_change(struct mark_change *c)
 {
 	struct image_mark mark;
+	int err = open_image(c);
 
-	step->err = image_mark_get(step->fd, &mark);
-	if (step->err == -ENODATA)
-		step->err = 0;
-	else if (!step->err && mark.role == step->ours.role &&
-		 !strcmp(mark.uuid, step->ours.uuid))
-		step->err = step->supersede ? image_mark_set(step->fd, &step->next)
-					    : image_mark_clear(step->fd);
-}
-
-static void
-step_end(struct step *step)
-{
-	if (step->err)
-		EPRINTF("%s: the migration has ended, but its mark cannot be changed: %s "
-			"(tap-ctl migrate unmark)",
-			step->image, strerror(-step->err));
-	close(step->fd);
-	free(step);
-}
-
-/* Takes fd. NULL if that is none, or with a message. */
-static struct step *
-step_new(const struct migrate *m, enum side side, int fd, bool completed)
-{
-	const char *image = migrate_setting(m, migrate_side_name(side));
-	struct step *step;
-
-	if (fd < 0)
-		return NULL;
-	step = calloc(1, sizeof(*step));
-	if (!step || make(m, &step->ours, roles[side], m->path) ||
-	    make(m, &step->next, IMAGE_MARK_SUPERSEDED, migrate_setting(m, "destination"))) {
-		EPRINTF("%s: the migration has ended, but its mark cannot be changed", image);
-		free(step);
-		close(fd);
-		return NULL;
+	if (!err)
+		err = image_mark_get(c->fd, &mark);
+	if (err)
+		return err == -ENODATA ? 0 : err;
+	if (mark.role != c->ours.role || strcmp(mark.uuid, c->ours.uuid))
+		return 0;
+	switch (c->action) {
+	case SET:
+		return image_mark_set(c->fd, &c->next);
+	case REMOVE:
+		return remove_image(c);
+	default:
+		return image_mark_clear(c->fd);
 	}
-	snprintf(step->image, sizeof(step->image), "%s", image);
-	step->fd = fd;
-	step->supersede = completed && side == SRC;
-	return step;
 }
 
-static void
-do_step(struct step *step)
+void
+migrate_mark_change_free(struct mark_change *c)
 {
-	if (!step)
+	if (!c)
 		return;
-	step_run(step);
-	step_end(step);
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->dir >= 0)
+		close(c->dir);
+	free(c->image);
+	free(c);
 }
-
-#ifdef TAPDISK_EXTENDED
-static void
-work_run(struct td_work *work)
-{
-	step_run(list_entry(work, struct step, work));
-}
-
-static void
-work_done(struct td_work *work)
-{
-	step_end(list_entry(work, struct step, work));
-}
-
-static void
-do_step_later(struct step *step)
-{
-	if (!step)
-		return;
-	step->work.run = work_run;
-	step->work.done = work_done;
-	tapdisk_worker_submit(&step->work);
-}
-#else
-static void
-do_step_later(struct step *step)
-{
-	do_step(step);
-}
-#endif
 
 static int
 copy_of(int fd)
@@ -230,14 +268,57 @@ copy_of(int fd)
 	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
-void
-migrate_mark_end(struct migrate *m)
+/* The image that is left has no mark; the other one says what has become of it. */
+static int
+say_next(const struct migrate *m, enum side side, struct mark_change *c)
 {
-	bool completed = m->served == DST;
-	enum side left = m->served, other = side_other(left);
+	bool removed = side == DST && migrate_setting_true(m, "destination_is_zero") &&
+		       !m->keep_destination;
 
-	do_step(step_new(m, left, copy_of(m->disk[left].fd), completed));
-	do_step_later(step_new(m, other, copy_of(m->disk[other].fd), completed));
+	if (side == m->served)
+		return 0;
+	c->action = removed ? REMOVE : SET;
+	snprintf(c->identity, sizeof(c->identity), "%s",
+		 migrate_setting(m, "destination_identity"));
+	return make(m, &c->next, side == SRC ? IMAGE_MARK_SUPERSEDED : IMAGE_MARK_ABANDONED,
+		    migrate_setting(m, migrate_side_name(m->served)));
+}
+
+struct mark_change *
+migrate_mark_change_new(const struct migrate *m, enum side side)
+{
+	struct mark_change *c = calloc(1, sizeof(*c));
+	const struct image_disk *d = &m->disk[side];
+
+	if (!c)
+		return NULL;
+	c->fd = d->closed ? -1 : copy_of(d->fd);
+	c->dir = side == DST ? copy_of(m->destination_dir) : -1;
+	c->image = strdup(migrate_setting(m, migrate_side_name(side)));
+	if (!c->image || (!d->closed && d->fd >= 0 && c->fd < 0) ||
+	    make(m, &c->ours, roles[side], m->path) || say_next(m, side, c)) {
+		migrate_mark_change_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* What is left behind is said in the log alone: the reason for it all has been given. */
+static void
+undo(struct migrate *m, enum side side)
+{
+	struct image_mark mark;
+	int fd = m->disk[side].fd, err;
+
+	if (fd < 0 || image_mark_get(fd, &mark) || mark.role != roles[side] ||
+	    strcmp(mark.uuid, m->uuid))
+		return;
+	err = side == DST && m->abandoned ? image_mark_set(fd, m->abandoned)
+					  : image_mark_clear(fd);
+	if (err)
+		tlog_syslog(TLOG_WARN,
+			    "%s: its mark cannot be changed back: %s (tap-ctl migrate unmark)",
+			    migrate_setting(m, migrate_side_name(side)), strerror(-err));
 }
 
 void
@@ -245,42 +326,12 @@ migrate_mark_undo(struct migrate *m)
 {
 	if (!m->marked_first)
 		return;
-	do_step(step_new(m, SRC, copy_of(m->disk[SRC].fd), false));
-	do_step(step_new(m, DST, copy_of(m->disk[DST].fd), false));
-}
-
-/* An image that is not there any more has no mark either. */
-static int
-open_image(const struct migrate *m, enum side side)
-{
-	const char *name = migrate_setting(m, migrate_side_name(side));
-
-	return strncmp(name, "aio:", 4) ? -1
-					: open(name + 4, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-}
-
-void
-migrate_mark_recover(struct migrate *m)
-{
-	bool completed = m->served == DST;
-	enum side left = m->served, other = side_other(left);
-
-	do_step(step_new(m, left, open_image(m, left), completed));
-	do_step(step_new(m, other, open_image(m, other), completed));
+	undo(m, SRC);
+	undo(m, DST);
 }
 
 int
 migrate_mark_check_left(const struct migrate *m)
 {
-	const struct image_disk *d = &m->disk[m->served];
-	char why[2 * IMAGE_MARK_NAME];
-	int err;
-
-	if (d->fd < 0)
-		return 0;
-	err = image_mark_check(d->fd, migrate_setting(m, migrate_side_name(m->served)), NULL,
-			       why, sizeof(why));
-	if (err)
-		EPRINTF("%s", why);
-	return err;
+	return check(m, m->served);
 }

@@ -3,6 +3,7 @@
  * migrate-plugin.h - one open migration, for the plugin's own files
  *
  *   block-migrate.c     opens and closes it, and passes the guest's requests on
+ *   migrate-end.c       what follows its outcome, in order
  *   migrate-mark.c      keeps others from opening its images
  *   migrate-commands.c  what is asked of it and told about it, as JSON
  *   migrate-record.c    its settings, and what of it is kept in the journal
@@ -25,6 +26,27 @@
 #define MIB	   (1ull << 20)
 #define NS_PER_S   1000000000ull
 #define ERROR_TEXT 512
+
+/* What of the end has to be done yet (migrate-end.c), in order. */
+enum end_step {
+	END_MARK_LEFT,	/* the mark of the image that is left */
+	END_MARK_OTHER, /* and of the other one */
+	END_FORGET,	/* the state directory's entry */
+	END_STEPS
+};
+
+struct migrate_end {
+	enum end_step step;
+	struct end_task *task; /* that a thread does; NULL: none */
+	uint64_t since_ns;     /* the step has been tried since then */
+	uint64_t retry_ns;     /* ... and is not tried again before then */
+	int err;	       /* -errno of its last try */
+	bool forced;	       /* nothing is waited for */
+	int given_up;	       /* -errno: a mark was left as it is; 0: none was */
+	enum side given_up_side;
+	bool settled; /* the other image is closed, and the VBD asked to go on without us */
+	bool told;    /* all is done that had to be before anybody is told that it is over */
+};
 
 /*
  * Lives as long as it has I/O in flight, which may be longer than the driver: a
@@ -51,12 +73,16 @@ struct migrate {
 	int32_t tick; /* once a second */
 	int32_t wake; /* when the engine asked for it, and when it has ended */
 	uint64_t started_ns;
-	uint64_t before_ns;	     /* what earlier openings took */
-	bool begun;		     /* it serves the guest */
-	bool ended;		     /* over, and handed over */
-	bool marked_first;	     /* the images, by this opening */
-	bool remove;		     /* the journal, when it is over */
-	bool closed;		     /* the note is to say that this opening is over */
+	uint64_t before_ns;	      /* what earlier openings took */
+	bool begun;		      /* it serves the guest */
+	bool ended;		      /* the outcome is stable */
+	struct migrate_end end;	      /* ... and what follows it */
+	bool marked_first;	      /* the images, by this opening */
+	struct image_mark *abandoned; /* what the destination was marked with before; or NULL */
+	int destination_dir;   /* of one that was made for this: it goes with a cancel; or -1 */
+	bool keep_destination; /* ... but not if this is wanted */
+	bool remove;	       /* the journal, when it is over */
+	bool closed;	       /* the note is to say that this opening is over */
 	struct journal_wait closing; /* until it does */
 	bool saved; /* all is in the journal: the live changes are of no more use */
 };
@@ -64,7 +90,7 @@ struct migrate {
 /* The status object of docs/migrate-protocol.md; NULL if out of memory. */
 json_t *migrate_status(const struct migrate *m);
 /* "copying", ...; "paused" where the copier rests and nothing else goes on. */
-const char *migrate_state_name(const struct migration_status *s);
+const char *migrate_state_name(const struct migrate *m, const struct migration_status *s);
 /* Answers one request of the control socket; ctx is the struct migrate. */
 json_t *migrate_handle(void *ctx, json_t *request);
 
@@ -75,12 +101,32 @@ json_t *migrate_handle(void *ctx, json_t *request);
 int migrate_mark_open(struct migrate *m);
 /* The opening has failed later on. A migration that was never open leaves none. */
 void migrate_mark_undo(struct migrate *m);
-/* After the end has been written down: the disk that is left can be opened again. */
-void migrate_mark_end(struct migrate *m);
-/* The same for a migration that ended, and whose process died before it had done that. */
-void migrate_mark_recover(struct migrate *m);
 /* Whether the disk that is left is nobody else's by now. 0, or -errno as above. */
 int migrate_mark_check_left(const struct migrate *m);
+/* The directory of "aio:path", open; -1 if that cannot be. */
+int migrate_mark_open_directory(const char *image);
+/*
+ * The change of one image's mark that the end of a migration needs, or its removal. It is the
+ * caller's, and needs nothing of m any more. NULL if out of memory or descriptors.
+ */
+struct mark_change *migrate_mark_change_new(const struct migrate *m, enum side side);
+void migrate_mark_change_free(struct mark_change *c); /* NULL: nothing */
+/* Does it, if the mark is this migration's still. By a thread. 0, or -errno. */
+int migrate_mark_change(struct mark_change *c);
+
+/* The outcome is stable; m->served is the side that is left. */
+void migrate_end_begin(struct migrate *m);
+/* To be called once a second, and when m->wake is due, from then on. */
+void migrate_end_go_on(struct migrate *m);
+/* Its operator wants it to end without what cannot be done. 0; -EALREADY: all is done. */
+int migrate_end_force(struct migrate *m);
+/* The VBD is being closed: does what can be done. Runs turns of the loop. */
+void migrate_end_stop(struct migrate *m);
+/* Both marks have been changed. */
+bool migrate_end_is_marked(const struct migrate *m);
+/* Why it does not go on: "" or "marks", and for people. */
+const char *migrate_end_reason(const struct migrate *m);
+json_t *migrate_end_error(const struct migrate *m);
 
 /*
  * Whether the migration could be opened again, by its journal's and its disks' names: 0, or
@@ -99,6 +145,7 @@ const char *migrate_side_name(enum side side);
 
 /* A setting as text, or ""; as a number, or 0. */
 const char *migrate_setting(const struct migrate *m, const char *key);
+bool migrate_setting_true(const struct migrate *m, const char *key);
 json_int_t migrate_setting_int(const struct migrate *m, const char *key);
 
 /*

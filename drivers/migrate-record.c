@@ -42,6 +42,12 @@ migrate_setting(const struct migrate *m, const char *key)
 	return text ? text : "";
 }
 
+bool
+migrate_setting_true(const struct migrate *m, const char *key)
+{
+	return json_is_true(json_object_get(m->settings, key));
+}
+
 json_int_t
 migrate_setting_int(const struct migrate *m, const char *key)
 {
@@ -113,14 +119,15 @@ note(const struct migrate *m)
 	const struct migration *g = &m->migration;
 	enum migration_state state = migration_recorded_state(g);
 
-	return json_pack("{s:s, s:s, s:i, s:I, s:i, s:i, s:b, s:s, s:s, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:i, s:I, s:i, s:i, s:b, s:s, s:s, s:b, s:o, s:o, s:o}",
 			 "state", migration_state_name(state), "strategy",
 			 strategy_row(g->strategy)->name, "threshold", (int)g->engine.threshold,
 			 "rate_mib_s", (json_int_t)(g->copier.pacer.limit.rate / MIB),
 			 "guest_latency_pct", (int)g->copier.pacer.target, "depth",
 			 (int)g->copier.depth, "paused", (int)g->paused, "complete",
 			 g->auto_complete ? "auto" : "manual", "journal_after",
-			 m->remove ? "remove" : "keep", "live", live(m, state), "counters",
+			 m->remove ? "remove" : "keep", "keep_destination",
+			 (int)m->keep_destination, "live", live(m, state), "counters",
 			 counters(m), "result", result(m, state));
 }
 
@@ -135,10 +142,12 @@ last_note(const struct migrate *m, enum migration_state state, char *buf, size_t
 
 	return (size_t)snprintf(buf, size,
 				"{\"state\": \"%s\", \"strategy\": \"%s\", \"threshold\": %u, "
-				"\"rate_mib_s\": 0, \"depth\": %u, \"journal_after\": \"%s\"}",
+				"\"rate_mib_s\": 0, \"depth\": %u, \"journal_after\": \"%s\", "
+				"\"keep_destination\": %s}",
 				migration_state_name(state), strategy_row(g->strategy)->name,
 				g->engine.threshold, g->copier.depth,
-				m->remove ? "remove" : "keep");
+				m->remove ? "remove" : "keep",
+				m->keep_destination ? "true" : "false");
 }
 
 /*
@@ -302,6 +311,7 @@ load(struct migrate *m, const void *bytes, size_t len, struct journal_contents *
 	}
 	recovery_free(&r);
 	m->remove = !strcmp(migrate_setting(m, "journal_after"), "remove");
+	m->keep_destination = migrate_setting_true(m, "keep_destination");
 	if (!err && c->torn)
 		DPRINTF("%s: its end was torn when power failed, and is left out", m->path);
 	return err;

@@ -20,10 +20,6 @@ opens() { # TYPE:NAME: a tapdisk does, and closes it again
 	tap destroy -p "$(tap list -m "$marker" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')" -m "$marker"
 }
 
-is_marked() { # IMAGE MARK
-	[ "$(mark "$1")" = "$2" ]
-}
-
 start() { # STRATEGY [option...]
 	mig start --to "aio:$T/dst" --create --strategy "$1" --rate 1 --complete manual "${@:2}"
 }
@@ -72,8 +68,7 @@ ok "unpaused, the migration goes on" tap unpause -p "$pid" -m "$minor"
 mig set --rate 0
 ok "and synchronises" wait_for state_is synchronised
 ok "and completes" mig complete --wait
-ok "the destination has no mark any more" wait_for is_marked dst none
-ok "the source is superseded" wait_for is_marked src "superseded aio:$T/dst"
+is "$(mark src), $(mark dst)" "superseded aio:$T/dst, none" "the source is superseded, the destination has no mark"
 stop_disk
 refuses "the source" "out of date: the disk has moved to aio:$T/dst .*tap-ctl migrate unmark" tap create -a "aio:$T/src"
 refuses "the source, read-only" "out of date" tap create -a "aio:$T/src" -R
@@ -117,12 +112,48 @@ for strategy in lr mirror; do
 	fresh_disk $size
 	ok "$strategy starts" start $strategy
 	ok "$strategy cancels" mig cancel --wait
-	ok "the source has no mark any more" wait_for is_marked src none
-	ok "nor has the destination" wait_for is_marked dst none
+	is "$(mark src)" none "the source has no mark any more"
+	ok "the destination, which was made for it, is gone" [ ! -e dst ]
 	stop_disk
 	ok "the source opens" opens "aio:$T/src"
-	ok "the destination opens" opens "aio:$T/dst"
+	ok "the journal serves the source" start_disk "migrate:$T/dst.migrate"
+	ok "alone" wait_for runs_on "aio:$T/src"
+	stop_disk
 done
+
+fresh_disk $size
+ok "starts" start lr
+ok "cancels, and keeps the destination" mig cancel --keep --wait
+is "$(mark src), $(mark dst)" "none, abandoned aio:$T/src" "whose mark says that it is no disk"
+refuses "the destination" "not a whole disk.*the disk is aio:$T/src .*tap-ctl migrate unmark" tap create -a "aio:$T/dst"
+refuses "the destination, read-only" "not a whole disk" tap create -a "aio:$T/dst" -R
+like "$(tap migrate mark dst)" "its migration was cancelled, the disk is aio:$T/src" "mark tells the same"
+rm dst.migrate
+refuses "a migration onto it that cannot start" "" mig start --to "aio:$T/dst" --journal "$T/none/x"
+is "$(mark dst)" "abandoned aio:$T/src" "leaves its mark"
+ok "one that starts" mig start --to "aio:$T/dst" --complete auto --wait
+is "$(mark src), $(mark dst)" "superseded aio:$T/dst, none" "overwrites it"
+stop_disk
+ok "and it is the disk" cmp pristine dst
+
+fresh_disk $size
+truncate -s $size dst
+ok "starts onto a file that was there" mig start --to "aio:$T/dst" --rate 1 --complete manual
+ok "cancels" mig cancel --wait
+is "$(mark src), $(mark dst)" "none, abandoned aio:$T/src" "the file stays, marked"
+stop_disk
+ok "unmark needs no force" tap migrate unmark dst
+ok "and it opens" opens "aio:$T/dst"
+
+# Only what was made is removed, never what has its name now.
+fresh_disk $size
+ok "starts" start lr
+mv dst elsewhere
+echo precious >dst
+ok "cancels" mig cancel --wait
+is "$(cat dst)" precious "what has the destination's name now stays"
+is "$(mark elsewhere)" "abandoned aio:$T/src" "what had it is marked"
+stop_disk
 
 # --- one whose tapdisk dies ------------------------------------------------------------
 
@@ -175,8 +206,7 @@ if [ "$(id -u)" = 0 ] && loop src && loop dst; then
 	mig set --rate 0
 	wait_for state_is synchronised
 	ok "devices: completes" mig complete --wait
-	ok "devices: the source is superseded" wait_for is_marked "$src" "superseded aio:$dst"
-	ok "devices: the destination has no mark" wait_for is_marked "$dst" none
+	is "$(mark "$src"), $(mark "$dst")" "superseded aio:$dst, none" "devices: the source is superseded"
 	stop_disk
 	refuses "devices: the source" "out of date" tap create -a "aio:$src"
 	losetup --detach "$src"

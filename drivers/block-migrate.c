@@ -496,22 +496,24 @@ start_migration(struct migrate *m, const struct journal_contents *contents,
 	int err;
 
 	err = open_disks(m, flags);
+	if (!err) {
+		err = migrate_mark_open(m);
+		if (err)
+			close_disks(m);
+	}
 	if (err) {
 		validity_destroy(map);
 		return err;
 	}
 	err = open_migration(m, contents, map);
 	if (err)
-		goto out_disks;
+		goto out_marks;
 	err = open_events(m);
 	if (err)
 		goto out_migration;
 	err = open_control(m);
 	if (err)
 		goto out_events;
-	err = migrate_mark_open(m);
-	if (err)
-		goto out_control;
 	show_disk(m, SRC);
 	if (is_given(m))
 		migration_wake(&m->migration); /* the journal is written */
@@ -519,13 +521,12 @@ start_migration(struct migrate *m, const struct journal_contents *contents,
 		begin(m);
 	return 0;
 
-out_control:
-	migrate_control_close(m->control, NULL);
 out_events:
 	close_events(m);
 out_migration:
 	migration_release(&m->migration);
-out_disks:
+out_marks:
+	migrate_mark_undo(m);
 	close_disks(m);
 	return err;
 }
@@ -750,8 +751,11 @@ record_closed(struct migrate *m)
 static void
 remove_journal(struct migrate *m)
 {
-	int err = migrate_store_remove(m->store);
+	int err;
 
+	tapdisk_loop_lend();
+	err = migrate_store_remove(m->store);
+	tapdisk_loop_take_back();
 	if (err)
 		EPRINTF("cannot remove the journal %s: %s", m->path, strerror(-err));
 }

@@ -152,14 +152,18 @@ close_other(struct migrate *m)
 static void
 settle(struct migrate *m)
 {
-	if (m->end.settled || m->end.step != END_STEPS || !m->driver)
+	struct migrate_end *e = &m->end;
+
+	if (e->settled || e->settling || e->step != END_STEPS || !m->driver)
 		return;
-	if (!close_other(m)) {
+	/* Closing lends the loop. */
+	e->settling = true;
+	e->settled = close_other(m);
+	e->settling = false;
+	if (e->settled)
+		e->told = !hand_over(m);
+	else
 		tapdisk_server_event_set_timeout(m->wake, TV_USECS(POLL_USECS));
-		return;
-	}
-	m->end.settled = true;
-	m->end.told = !hand_over(m);
 }
 
 /* --- the steps ---------------------------------------------------------------------------- */
@@ -330,7 +334,7 @@ migrate_end_stop(struct migrate *m)
 {
 	struct migrate_end *e = &m->end;
 
-	while (e->task && migrate_now_ns(NULL) - e->since_ns < STALL_NS)
+	while (e->settling || (e->task && migrate_now_ns(NULL) - e->since_ns < STALL_NS))
 		tapdisk_server_iterate();
 	if (e->task)
 		e->task->m = NULL;

@@ -34,6 +34,7 @@
 
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
+#include "tapdisk-loop.h"
 #include "image-identity.h"
 #include "image-mark.h"
 #include "state-dir.h"
@@ -120,8 +121,8 @@ remember(struct migrate *m)
 	return 0;
 }
 
-int
-migrate_mark_open(struct migrate *m)
+static int
+mark_both(struct migrate *m)
 {
 	int err = check(m, SRC);
 
@@ -134,6 +135,18 @@ migrate_mark_open(struct migrate *m)
 		err = set(m, DST);
 	if (!err)
 		err = set(m, SRC);
+	return err;
+}
+
+/* Nobody else knows m yet, so the loop can be lent. */
+int
+migrate_mark_open(struct migrate *m)
+{
+	int err;
+
+	tapdisk_loop_lend();
+	err = mark_both(m);
+	tapdisk_loop_take_back();
 	if (err)
 		migrate_mark_undo(m);
 	return err;
@@ -172,6 +185,7 @@ migrate_mark_open_directory(const char *image)
 {
 	char path[IMAGE_MARK_NAME];
 	size_t len;
+	int fd;
 
 	if (!is_path(image))
 		return -1;
@@ -180,7 +194,10 @@ migrate_mark_open_directory(const char *image)
 		return -1;
 	memcpy(path, image + 4, len);
 	path[len] = '\0';
-	return open(len ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	tapdisk_loop_lend();
+	fd = open(len ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	tapdisk_loop_take_back();
+	return fd;
 }
 
 /* The name leads to the open file, and that is what the migration began with. */
@@ -326,12 +343,19 @@ migrate_mark_undo(struct migrate *m)
 {
 	if (!m->marked_first)
 		return;
+	tapdisk_loop_lend();
 	undo(m, SRC);
 	undo(m, DST);
+	tapdisk_loop_take_back();
 }
 
 int
 migrate_mark_check_left(const struct migrate *m)
 {
-	return check(m, m->served);
+	int err;
+
+	tapdisk_loop_lend();
+	err = check(m, m->served);
+	tapdisk_loop_take_back();
+	return err;
 }

@@ -44,8 +44,9 @@ struct migrate_end {
 	bool forced;	       /* nothing is waited for */
 	int given_up;	       /* -errno: a mark was left as it is; 0: none was */
 	enum side given_up_side;
-	bool settled; /* the other image is closed, and the VBD asked to go on without us */
-	bool told;    /* all is done that had to be before anybody is told that it is over */
+	bool settling; /* the other image is being closed */
+	bool settled;  /* the other image is closed, and the VBD asked to go on without us */
+	bool told;     /* all is done that had to be before anybody is told that it is over */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include "cli.h"
 #include "migrate-client.h"
 #include "migrate-journal.h"
+#include "migrate-registry.h"
 
 /* Whether vbd answers the description, and is worth being asked about. */
 static bool
@@ -67,26 +68,67 @@ out:
 	return err;
 }
 
+static int
+connect_uuid(struct migrate_client *client, const char *uuid)
+{
+	char path[TAP_CTL_PATH];
+	int err = tap_ctl_path(path, "migrate-%s", uuid);
+
+	client->ended = false;
+	client->have = client->used = 0;
+	client->fd = err ? err : tap_ctl_connect(path);
+	return client->fd < 0 ? client->fd : 0;
+}
+
 int
 migrate_connect_journal(struct migrate_client *client, const char *journal)
 {
-	char path[TAP_CTL_PATH], why[512];
 	json_t *settings = NULL;
+	char why[512];
 	int err;
 
 	client->fd = -1;
-	client->ended = false;
-	client->have = client->used = 0;
 	err = migrate_journal_load(journal, false, &settings, why, sizeof(why));
 	if (err)
 		return tap_ctl_fail(err, "%s", why);
-	err = tap_ctl_path(path, "migrate-%s",
-			   json_string_value(json_object_get(settings, "uuid")));
+	err = connect_uuid(client, json_string_value(json_object_get(settings, "uuid")));
 	json_decref(settings);
-	if (err)
-		return err;
-	client->fd = tap_ctl_connect(path);
-	return client->fd < 0 ? client->fd : 0;
+	return err;
+}
+
+/* What the tapdisk says of it; NULL if it says nothing, as an older one. */
+static json_t *
+uuid_of(const tap_list_t *vbd)
+{
+	char *text = NULL;
+	json_t *stats, *images, *uuid;
+
+	if (tap_ctl_stats(vbd->pid, vbd->minor, &text))
+		return NULL;
+	stats = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
+	free(text);
+	images = json_object_get(stats, "images");
+	uuid = json_object_get(json_object_get(json_array_get(images, 0), "driver"), "uuid");
+	uuid = json_is_string(uuid) ? json_incref(uuid) : NULL;
+	json_decref(stats);
+	return uuid;
+}
+
+/* The journal's file is the last that is looked at: what it is on may hang. */
+int
+migrate_connect_vbd(struct migrate_client *client, const tap_list_t *vbd)
+{
+	json_t *uuid = uuid_of(vbd), *known = uuid ? NULL : registry_find(vbd->path);
+	int err;
+
+	client->fd = -1;
+	if (known)
+		uuid = json_incref(json_object_get(known, "uuid"));
+	err = uuid ? connect_uuid(client, json_string_value(uuid))
+		   : migrate_connect_journal(client, vbd->path);
+	json_decref(uuid);
+	json_decref(known);
+	return err;
 }
 
 int
@@ -103,7 +145,7 @@ migrate_connect(struct migrate_client *client, int pid, int minor)
 		err = tap_ctl_fail(-ENOENT, "no migration under way: minor %d is %s:%s", minor,
 				   vbd.type, vbd.path);
 	else
-		err = migrate_connect_journal(client, vbd.path);
+		err = migrate_connect_vbd(client, &vbd);
 	free(vbd.type);
 	free(vbd.path);
 	return err;

@@ -30,7 +30,9 @@ int migrate_find_vbd(int pid, int minor, tap_list_t *vbd);
 
 /* Connects to the migration that the VBD of minor is under; -ENOENT if it is under none. */
 int migrate_connect(struct migrate_client *client, int pid, int minor);
-/* To that of a journal. */
+/* To that of this VBD, which is open as a migration. */
+int migrate_connect_vbd(struct migrate_client *client, const tap_list_t *vbd);
+/* To that of a journal, which is read for it. */
 int migrate_connect_journal(struct migrate_client *client, const char *journal);
 void migrate_close(struct migrate_client *client);
 

@@ -7,11 +7,12 @@
 
 #include "migrate-follow.h"
 
-#define POLL_MS	   200
-#define LINE_MS	   5000 /* between lines that say the same percentage */
-#define BAR_WIDTH  30
-#define NUMBER_MAX 0x1p53 /* larger ones are not counted exactly, and may not fit a long */
-#define GO_ON	   MIGRATE_GO_ON
+#define POLL_MS	    200
+#define LINE_MS	    5000 /* between lines that say the same percentage */
+#define BAR_WIDTH   30
+#define PATIENCE_MS 60000  /* with a rollback that ends in spite of what its status says */
+#define NUMBER_MAX  0x1p53 /* larger ones are not counted exactly, and may not fit a long */
+#define GO_ON	    MIGRATE_GO_ON
 
 /*
  * What a state means to somebody with a goal, GO_ON, 0 or -errno; and if it is the
@@ -38,26 +39,27 @@ static const struct meaning {
 };
 
 /* Reasons for a pause, or for a rollback that does not go on, and what the operator can do. */
-static const struct {
+static const struct obstacle {
 	const char *reason;
 	int err;
 	bool cancel; /* ends it too */
+	bool beside; /* a rollback that needs nothing of the destination goes on without */
 	const char *advice;
 } obstacles[] = {
-	{ "no-space", -ENOSPC, true, "make room, then tap-ctl migrate resume" },
-	{ "destination-errors", -EIO, true,
+	{ "no-space", -ENOSPC, true, true, "make room, then tap-ctl migrate resume" },
+	{ "destination-errors", -EIO, true, true,
 	  "mend the destination, then tap-ctl migrate resume" },
-	{ "source-errors", -EIO, true, "mend the source, then tap-ctl migrate resume" },
-	{ "bad-sectors", -EIO, true,
+	{ "source-errors", -EIO, true, false, "mend the source, then tap-ctl migrate resume" },
+	{ "bad-sectors", -EIO, true, false,
 	  "tap-ctl migrate resume reads them again; it also goes on once the guest has written "
 	  "them" },
-	{ "stalled", -ETIMEDOUT, true, "it goes on when the disk answers" },
-	{ "marks", -EIO, false,
+	{ "stalled", -ETIMEDOUT, true, true, "it goes on when the disk answers" },
+	{ "marks", -EIO, false, false,
 	  "the disk runs on; it ends by itself once that can be done, or at the next opening; "
 	  "or end it so, and keep the journal: tap-ctl migrate complete (or cancel) --force" },
-	{ "journal-full", -ENOSPC, false,
+	{ "journal-full", -ENOSPC, false, true,
 	  "it goes on by itself once there is room for the journal" },
-	{ "journal-failed", -EIO, false,
+	{ "journal-failed", -EIO, false, true,
 	  "it goes on by itself once what the journal is on has been mended" },
 };
 
@@ -251,25 +253,73 @@ migrate_print_end(const json_t *status)
 		       text_of(json_object_get(status, "journal"), "path"));
 }
 
+/* NULL: nothing keeps it. */
+static const struct obstacle *
+obstacle_of(const json_t *status)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++)
+		if (!strcmp(text_of(status, "reason"), obstacles[i].reason))
+			return &obstacles[i];
+	return NULL;
+}
+
+static bool
+rolls_back(const json_t *status)
+{
+	return !strcmp(text_of(status, "state"), "rolling-back");
+}
+
+/* Bytes that the destination alone has; -1: an older tapdisk does not tell. */
+static double
+only_there(const json_t *status)
+{
+	const json_t *bytes = json_object_get(status, "bytes");
+
+	return json_is_number(json_object_get(bytes, "only_destination"))
+		       ? number_of(bytes, "only_destination")
+		       : -1;
+}
+
+/* A rollback that ends in spite of it, within the time that a disk may be silent. */
+static bool
+passes(const json_t *status)
+{
+	const struct obstacle *o = obstacle_of(status);
+
+	return o && o->beside && rolls_back(status) && only_there(status) == 0;
+}
+
+/* What the operator is told to do about it. */
+static int
+fail_by(const struct obstacle *o, const json_t *status)
+{
+	const char *state = text_of(status, "state");
+	char also[160] = "", bytes[16];
+
+	if (rolls_back(status) && o->beside && only_there(status) > 0)
+		snprintf(also, sizeof(also),
+			 "; or give up the %s that the destination alone has, which are lost "
+			 "to the guest then: tap-ctl migrate cancel --force",
+			 bytes_of(status, "bytes", "only_destination", bytes));
+	return tap_ctl_fail(o->err, "the migration is %s: %s (%s): %s%s%s", state, o->reason,
+			    text_of(status, "error"), o->advice,
+			    !strcmp(state, "paused") && o->cancel ? "; or cancel" : "", also);
+}
+
 int
 migrate_judge(const struct migrate_client *client, const json_t *status, enum goal goal)
 {
-	const char *state = text_of(status, "state"), *reason = text_of(status, "reason");
+	const struct obstacle *o = obstacle_of(status);
 	const struct meaning *m = meaning_of(status);
-	bool paused = !strcmp(state, "paused");
-	size_t i;
 
 	/* Where it completes for somebody who only wants it synchronised it is that. */
-	if (goal >= GOAL_SYNCHRONISED && (!m || m->result[goal] == MIGRATE_GO_ON))
-		for (i = 0; i < sizeof(obstacles) / sizeof(obstacles[0]); i++)
-			if (!strcmp(reason, obstacles[i].reason))
-				return tap_ctl_fail(
-					obstacles[i].err, "the migration is %s: %s (%s): %s%s",
-					state, reason, text_of(status, "error"),
-					obstacles[i].advice,
-					paused && obstacles[i].cancel ? "; or cancel" : "");
+	if (o && goal >= GOAL_SYNCHRONISED && (!m || m->result[goal] == MIGRATE_GO_ON))
+		return fail_by(o, status);
 	if (m && m->result[goal] <= 0)
-		return tap_ctl_fail(m->result[goal], "the migration is %s", state);
+		return tap_ctl_fail(m->result[goal], "the migration is %s",
+				    text_of(status, "state"));
 	if (client->ended)
 		return tap_ctl_fail(
 			-ECONNABORTED,
@@ -283,6 +333,7 @@ int
 migrate_follow(struct migrate_client *client, enum goal goal, bool shown)
 {
 	struct shown last = { 0 };
+	int64_t well = tap_ctl_now(); /* when it went on last */
 	json_t *status;
 	int result;
 
@@ -293,8 +344,11 @@ migrate_follow(struct migrate_client *client, enum goal goal, bool shown)
 			break;
 		if (shown)
 			show(status, &last);
+		if (!passes(status))
+			well = tap_ctl_now();
 		result = migrate_judge(client, status, goal);
-		if (result != MIGRATE_GO_ON)
+		if (result != MIGRATE_GO_ON &&
+		    (client->ended || !passes(status) || tap_ctl_now() - well > PATIENCE_MS))
 			break;
 		json_decref(status);
 		/* The final line, or the connection's end, wakes us. */

@@ -32,7 +32,7 @@ ask(const tap_list_t *vbd)
 	json_t *status;
 	int err;
 
-	err = migrate_connect_journal(&client, vbd->path);
+	err = migrate_connect_vbd(&client, vbd);
 	if (!err)
 		err = migrate_call(&client, migrate_request("status"), &status);
 	migrate_close(&client);

@@ -383,6 +383,7 @@ open_migration(struct migrate *m, const struct journal_contents *contents, struc
 		.now_ns = migrate_now_ns,
 		.wake_at = engine_wake_at,
 		.ended = engine_ended,
+		.record_alone = migrate_alone_record,
 		.ctx = m,
 	};
 	struct engine_counters counters;
@@ -567,6 +568,7 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	struct journal_contents contents;
 	struct validity *map;
 	char text[ERROR_TEXT];
+	const char *ended;
 	int state, err;
 
 	err = start_workers();
@@ -582,6 +584,13 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	tapdisk_loop_take_back();
 	if (err)
 		return err;
+	err = migrate_alone_find(m, &ended);
+	if (err) {
+		validity_destroy(map);
+		return err;
+	}
+	if (ended)
+		json_object_set_new(m->settings, "state", json_string(ended));
 	state = migration_state_find(migrate_setting(m, "state"));
 	if (state != MIGRATION_COMPLETED && state != MIGRATION_CANCELLED)
 		return start_migration(m, &contents, map, flags);

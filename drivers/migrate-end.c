@@ -78,10 +78,17 @@ trouble(const struct migrate *m)
 	return migrate_now_ns(NULL) - e->since_ns >= STALL_NS ? -ETIMEDOUT : 0;
 }
 
+/* The mark of an abandoned image, which is not waited for much longer. */
+static bool
+is_optional(const struct migrate *m)
+{
+	return m->end.step == END_MARK_OTHER && m->served == SRC;
+}
+
 const char *
 migrate_end_reason(const struct migrate *m)
 {
-	return m->end.told || !trouble(m) ? "" : "marks";
+	return m->end.told || is_optional(m) || !trouble(m) ? "" : "marks";
 }
 
 json_t *
@@ -190,8 +197,7 @@ may_give_up(const struct migrate *m)
 	const struct migrate_end *e = &m->end;
 
 	return e->forced || e->step == END_FORGET ||
-	       (e->step == END_MARK_OTHER && m->served == SRC &&
-		migrate_now_ns(NULL) - e->since_ns >= STALL_NS);
+	       (is_optional(m) && migrate_now_ns(NULL) - e->since_ns >= STALL_NS);
 }
 
 /* What is under way goes on by itself, and nobody waits for it. */

@@ -39,6 +39,7 @@
 #include "image-mark.h"
 #include "state-dir.h"
 #include "migrate-plugin.h"
+#include "migrate-registry.h"
 
 static const enum image_mark_role roles[SIDES] = {
 	[SRC] = IMAGE_MARK_SOURCE, [DST] = IMAGE_MARK_DESTINATION
@@ -138,6 +139,18 @@ mark_both(struct migrate *m)
 	return err;
 }
 
+/* For people alone: it goes on without. */
+static void
+remember_migration(const struct migrate *m)
+{
+	int err = registry_put(m->uuid, m->path, migrate_setting(m, "source"),
+			       migrate_setting(m, "destination"));
+
+	if (err)
+		tlog_syslog(TLOG_WARN, "%s: not remembered in %s: %s", m->path, state_dir(),
+			    strerror(-err));
+}
+
 /* Nobody else knows m yet, so the loop can be lent. */
 int
 migrate_mark_open(struct migrate *m)
@@ -146,6 +159,8 @@ migrate_mark_open(struct migrate *m)
 
 	tapdisk_loop_lend();
 	err = mark_both(m);
+	if (!err)
+		remember_migration(m);
 	tapdisk_loop_take_back();
 	if (err)
 		migrate_mark_undo(m);
@@ -158,10 +173,11 @@ migrate_mark_open(struct migrate *m)
 struct mark_change {
 	char *image; /* "type:path" */
 	int fd;	     /* the image; -1: it is opened for this */
+	bool held;   /* ... by the migration, until now */
 	int dir;     /* its directory, if it is to be removed; or -1 */
 	struct image_mark ours;
-	enum { CLEAR, SET, REMOVE } action;
-	struct image_mark next;		    /* SET; or REMOVE, where that cannot be done */
+	enum { CLEAR, SET, REMOVE, MARK } action;
+	struct image_mark next;		    /* SET, MARK; REMOVE: where that cannot be done */
 	char identity[IMAGE_IDENTITY_SIZE]; /* REMOVE: no other one */
 };
 
@@ -244,16 +260,21 @@ open_image(struct mark_change *c)
 	return 0;
 }
 
-int
-migrate_mark_change(struct mark_change *c)
+static int
+change(struct mark_change *c)
 {
 	struct image_mark mark;
 	int err = open_image(c);
 
+	if (!err && c->action == MARK)
+		return image_mark_set(c->fd, &c->next);
 	if (!err)
 		err = image_mark_get(c->fd, &mark);
+	/* Its storage is gone. It was open, and locked, all the time: the mark is ours. */
+	if (err && err != -ENODATA && c->held && c->action != CLEAR)
+		return image_mark_set(c->fd, &c->next);
 	if (err)
-		return err == -ENODATA ? 0 : err;
+		return err;
 	if (mark.role != c->ours.role || strcmp(mark.uuid, c->ours.uuid))
 		return 0;
 	switch (c->action) {
@@ -264,6 +285,14 @@ migrate_mark_change(struct mark_change *c)
 	default:
 		return image_mark_clear(c->fd);
 	}
+}
+
+int
+migrate_mark_change(struct mark_change *c)
+{
+	int err = change(c);
+
+	return err == -ENODATA ? 0 : err;
 }
 
 void
@@ -285,12 +314,19 @@ copy_of(int fd)
 	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
+static bool
+is_by_record(const struct migrate *m)
+{
+	return m->by_record || (m->ended && !m->over && migration_by_record(&m->migration));
+}
+
 /* The image that is left has no mark; the other one says what has become of it. */
 static int
 say_next(const struct migrate *m, enum side side, struct mark_change *c)
 {
+	/* By the record: what the journal does not know cannot be known when it is opened. */
 	bool removed = side == DST && migrate_setting_true(m, "destination_is_zero") &&
-		       !m->keep_destination;
+		       !m->keep_destination && !is_by_record(m);
 
 	if (side == m->served)
 		return 0;
@@ -301,8 +337,9 @@ say_next(const struct migrate *m, enum side side, struct mark_change *c)
 		    migrate_setting(m, migrate_side_name(m->served)));
 }
 
-struct mark_change *
-migrate_mark_change_new(const struct migrate *m, enum side side)
+/* Without what it changes the mark to; -1 of what is not open. */
+static struct mark_change *
+change_of(const struct migrate *m, enum side side)
 {
 	struct mark_change *c = calloc(1, sizeof(*c));
 	const struct image_disk *d = &m->disk[side];
@@ -310,12 +347,35 @@ migrate_mark_change_new(const struct migrate *m, enum side side)
 	if (!c)
 		return NULL;
 	c->fd = d->closed ? -1 : copy_of(d->fd);
+	c->held = c->fd >= 0;
 	c->dir = side == DST ? copy_of(m->destination_dir) : -1;
 	c->image = strdup(migrate_setting(m, migrate_side_name(side)));
-	if (!c->image || (!d->closed && d->fd >= 0 && c->fd < 0) ||
-	    make(m, &c->ours, roles[side], m->path) || say_next(m, side, c)) {
-		migrate_mark_change_free(c);
-		return NULL;
+	if (c->image && (d->closed || d->fd < 0 || c->fd >= 0) &&
+	    !make(m, &c->ours, roles[side], m->path))
+		return c;
+	migrate_mark_change_free(c);
+	return NULL;
+}
+
+struct mark_change *
+migrate_mark_change_new(const struct migrate *m, enum side side)
+{
+	struct mark_change *c = change_of(m, side);
+
+	if (!c || !say_next(m, side, c))
+		return c;
+	migrate_mark_change_free(c);
+	return NULL;
+}
+
+struct mark_change *
+migrate_mark_change_alone(const struct migrate *m, enum side side, bool alone)
+{
+	struct mark_change *c = change_of(m, side);
+
+	if (c && !alone) {
+		c->action = MARK;
+		c->next = c->ours;
 	}
 	return c;
 }
@@ -346,6 +406,7 @@ migrate_mark_undo(struct migrate *m)
 	tapdisk_loop_lend();
 	undo(m, SRC);
 	undo(m, DST);
+	registry_remove(m->uuid);
 	tapdisk_loop_take_back();
 }
 

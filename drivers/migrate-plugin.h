@@ -4,6 +4,7 @@
  *
  *   block-migrate.c     opens and closes it, and passes the guest's requests on
  *   migrate-end.c       what follows its outcome, in order
+ *   migrate-alone.c     what is recorded where the journal cannot be written
  *   migrate-mark.c      keeps others from opening its images
  *   migrate-commands.c  what is asked of it and told about it, as JSON
  *   migrate-record.c    its settings, and what of it is kept in the journal
@@ -67,6 +68,7 @@ struct migrate {
 	struct journal *journal; /* the migration's */
 	struct image_disk disk[SIDES];
 	bool over; /* it was when it was opened: one side is open, and there is no migration */
+	bool by_record;	  /* ... and the journal does not know (migrate-alone.c) */
 	enum side served; /* ... that one */
 	struct migration migration;
 	struct migrate_control *control;
@@ -123,6 +125,17 @@ void migrate_end_go_on(struct migrate *m);
 int migrate_end_force(struct migrate *m);
 /* The VBD is being closed: does what can be done. Runs turns of the loop. */
 void migrate_end_stop(struct migrate *m);
+/* The record that one side alone is the disk (migration_config.record_alone). */
+void migrate_alone_record(void *ctx, side_mask side);
+/*
+ * Whether there is one: *state is what the migration has ended in, or NULL. 0, or -errno with
+ * the reason in the log.
+ */
+int migrate_alone_find(struct migrate *m, const char **state);
+/* The change of that image's mark that goes with it, or with its removal. As above. */
+struct mark_change *
+migrate_mark_change_alone(const struct migrate *m, enum side side, bool alone);
+
 /* Both marks have been changed. */
 bool migrate_end_is_marked(const struct migrate *m);
 /* Why it does not go on: "" or "marks", and for people. */

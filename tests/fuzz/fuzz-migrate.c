@@ -5,6 +5,7 @@
 /* links: tests/fuzz/host.o drivers/block-migrate.o drivers/migrate-commands.o */
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
 /* links: drivers/state-dir.o drivers/migrate-end.o drivers/migrate-registry.o */
+/* links: drivers/migrate-alone.o */
 /* links: drivers/migrate-mark.o drivers/image-mark.o drivers/image-identity.o */
 /* links: drivers/image-same.o drivers/image-name.o drivers/migrate-reopen.o */
 /* links: drivers/image-lock.o */

@@ -34,7 +34,7 @@ say = $(if $(V),,@echo "  $(1)  $(patsubst $(BUILD)/%,%,$@)";)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDEXPANSION:
-.PHONY: all help deps demo sim sim-coverage check-mutants check check-asan check-xen fuzz fuzzers test-programs run-tests \
+.PHONY: all help deps demo sim sim-coverage check-mutants check check-asan check-faults check-xen fuzz fuzzers test-programs run-tests \
 	lint lint-format \
 	lint-cppcheck lint-clang lint-shell lint-python format bench bench-quick install clean
 
@@ -100,10 +100,10 @@ $(UNIT): $(BUILD)/tests/unit/%.t: $(BUILD)/obj/tests/unit/test-%.o \
 		$$(call links,tests/unit/test-%.c) $(BUILD)/libmigrate.a
 	$(link_test)
 
-# tests/live/x.c, tests/bench/x.c: what the scripts there run.
+# tests/live/x.c, tests/bench/x.c, tests/faults/x.c: what the scripts there run.
 # What is linked into the tapdisk of the tests instead: drivers, and what they are made of.
 TEST_DRIVERS := $(wildcard tests/live/block-*.c tests/live/faulty-*.c tests/bench/block-*.c tests/bench/disk-*.c)
-TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out $(TEST_DRIVERS),$(wildcard tests/live/*.c tests/bench/*.c)))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out $(TEST_DRIVERS),$(wildcard tests/live/*.c tests/bench/*.c tests/faults/*.c)))
 $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $$(call links,%.c) $(BUILD)/libmigrate.a
 	$(link_test)
 
@@ -200,6 +200,10 @@ check-xen: deps ## boot Xen in an emulator, and test with a guest there (SCENARI
 	    $(or $(SCENARIOS),tests/xen/migrate.t $(filter-out %/migrate.t,$(wildcard tests/xen/*.t))); \
 	else echo "make check-xen: skipped: a package of the emulator's cannot be had ($(BUILD)/xen/packages.log)"; fi
 
+check-faults: deps ## let every system call fail once (docs/faults.md; ONLY='words' for some)
+	@$(MAKE) --no-print-directory -j$(JOBS) test-programs
+	@BUILD=$(abspath $(BUILD)) tests/faults/faults.py --all --results $(BUILD)/faults.results $(if $(ONLY),--only $(ONLY))
+
 check-mutants: $(SIM) ## show that the simulator finds each fault of tests/sim/mutants
 	@BUILD=$(abspath $(BUILD)) prove --timer $(PROVE_FLAGS) tests/sim/mutants.t
 
@@ -214,7 +218,7 @@ run-tests: test-programs
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
 	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(REPLAY) tests/bench/bench.t \
-	  $(wildcard tests/live/*.t tests/xl/*.t))
+	  $(wildcard tests/live/*.t tests/xl/*.t tests/faults/*.t))
 	@cat $(FINDINGS)/* 2>/dev/null && exit 1 || true
 
 check: deps ## build and run every test (TESTS=... for some, PROVE_FLAGS=-v for words)

@@ -19,6 +19,7 @@
 struct part {
 	struct list_head link;	  /* in exactly one list: incoming, held, waiting, flight */
 	struct list_head waiters; /* parts that wait for this write */
+	struct list_head behind;  /* in engine.behind while it waits for another write */
 	struct list_head early;	  /* in engine.early if flushes wait for it, until settled */
 	struct engine *engine;
 	struct guest_io *guest; /* NULL once answered */
@@ -96,15 +97,50 @@ flight_of(const struct engine *e, uint64_t sector)
 	return &e->flight[sector / e->chunk % FLIGHT_BUCKETS];
 }
 
-/* First come, first served, wherever it has waited meanwhile. */
+/* Of the same chunk, the writes that wait for another one's end. */
+static struct list_head *
+behind_of(const struct engine *e, uint64_t sector)
+{
+	return &e->behind[sector / e->chunk % FLIGHT_BUCKETS];
+}
+
+static bool
+is_before(const struct list_head *list, const struct part *p)
+{
+	return !list_empty(list) &&
+	       list_entry(list->next, struct part, link)->number < p->number;
+}
+
+/*
+ * First come, first served, wherever it has waited meanwhile. Quick for the first and for
+ * the last, which most are.
+ */
 static void
 hold(struct part *p, struct list_head *where)
 {
 	struct list_head *before = where->prev;
 
+	if (!is_before(where, p)) {
+		list_add(&p->link, where);
+		return;
+	}
 	while (before != where && list_entry(before, struct part, link)->number > p->number)
 		before = before->prev;
 	list_add(&p->link, before);
+}
+
+/* Until that write lets it go; others that come later and overlap it wait for it in turn. */
+static void
+hold_behind(struct part *p, struct part *w)
+{
+	struct list_head *list = behind_of(p->engine, p->sector), *before = list->prev;
+
+	hold(p, &w->waiters);
+	if (p->op == DISK_READ)
+		return;
+	while (before != list && list_entry(before, struct part, behind)->number > p->number)
+		before = before->prev;
+	list_add(&p->behind, before);
 }
 
 /* What held these has changed: they are routed again, before all that came later. */
@@ -115,6 +151,9 @@ wake(struct engine *e, struct list_head *held)
 
 	list_for_each_entry_safe(p, next, held, link) {
 		list_del(&p->link);
+		if (p->behind.next)
+			list_del(&p->behind);
+		p->behind.next = NULL;
 		hold(p, &e->incoming);
 	}
 }
@@ -183,7 +222,7 @@ part_free(struct part *p)
 	if (p->copy) {
 		buffers_put(&e->copies, p->copy, bytes);
 		e->copy_bytes -= buffers_size(bytes);
-		wake(e, &e->held[HELD_THROTTLE]);
+		e->eased = true;
 	}
 	pool_put(&e->parts, p);
 }
@@ -394,15 +433,29 @@ write_answer(struct part *p)
 		write_end(p);
 }
 
+static enum region
+region_of(const struct engine *e, uint64_t sector)
+{
+	uint64_t first = sector / e->chunk * e->chunk;
+	uint64_t left = validity_sectors(e->map) - first;
+
+	return validity_all(e->map, first, left < e->chunk ? left : e->chunk, DST)
+		       ? REGION_COPIED
+		       : REGION_TO_BE_COPIED;
+}
+
 /* Every side that is not lost has answered: the outcome goes into the map. */
 static void
 write_settle(struct part *p)
 {
 	struct engine *e = p->engine;
+	enum region was = REGIONS;
 
 	p->settled = true;
 	e->writes--;
 	e->seq++;
+	if (stalled_sides(e) || p->ok != p->issued || p->unstable)
+		was = region_of(e, p->sector);
 	if (p->ok & p->unstable)
 		write_unstable(p);
 	if (p->ok)
@@ -420,13 +473,15 @@ write_settle(struct part *p)
 		e->side[p->ok == SRC_BIT ? SRC : DST].alone_seq = e->seq;
 	if (p->issued == BOTH) {
 		e->pending--;
-		wake(e, &e->held[HELD_THROTTLE]);
+		e->eased = true;
 	}
 	if (p->early.next)
 		list_del(&p->early);
-	/* The chunk may be in the copied region now, for which the other side will do. */
-	if (stalled_sides(e))
+	/* Other sides will do there now: those that wait for both, or for one, need not. */
+	if (was != REGIONS && region_of(e, p->sector) != was) {
 		wake(e, &e->held[HELD_SIDE]);
+		wake(e, &e->held[HELD_THROTTLE]);
+	}
 
 	if (write_wants_space(p)) {
 		e->no_space = p->err;
@@ -529,23 +584,25 @@ write_done(struct side_io *sio, int err)
 }
 
 /*
- * A write in flight that p would collide with on one of sides, or that is waited for
- * by an earlier write which p overlaps; or NULL.
+ * The write that p is to wait for: the last earlier one that overlaps it and waits itself,
+ * which waits for those before it; else one in flight that p would collide with on one of
+ * sides; or NULL.
  */
 static struct part *
 write_in_the_way(const struct part *p, side_mask sides)
 {
-	struct part *w, *q;
+	const struct list_head *list = behind_of(p->engine, p->sector), *at;
+	struct part *w;
 
-	list_for_each_entry(w, flight_of(p->engine, p->sector), link) {
+	for (at = list->prev; at != list; at = at->prev) {
+		w = list_entry(at, struct part, behind);
+		if (w->number < p->number && overlaps(w->sector, w->count, p->sector, p->count))
+			return w;
+	}
+	list_for_each_entry(w, flight_of(p->engine, p->sector), link)
 		if (overlaps(w->sector, w->count, p->sector, p->count) &&
 		    (!w->settled || (w->lost & sides)))
 			return w;
-		list_for_each_entry(q, &w->waiters, link)
-			if (q->op != DISK_READ && q->number < p->number &&
-			    overlaps(q->sector, q->count, p->sector, p->count))
-				return w;
-	}
 	return NULL;
 }
 
@@ -561,37 +618,55 @@ wake_behind_owed(struct engine *e)
 				wake(e, &w->waiters);
 }
 
-static enum region
-region_of(const struct engine *e, uint64_t sector)
+/* Claim (c)'s throttle, and the bound on the copies: may this write be mirrored now? */
+static bool
+mirror_fits(const struct part *p)
 {
-	uint64_t first = sector / e->chunk * e->chunk;
-	uint64_t left = validity_sectors(e->map) - first;
+	const struct engine *e = p->engine;
+	size_t size = buffers_size((size_t)p->count * SECTOR_BYTES);
 
-	return validity_all(e->map, first, left < e->chunk ? left : e->chunk, DST)
-		       ? REGION_COPIED
-		       : REGION_TO_BE_COPIED;
+	if (e->row->mirrored_writes_throttled && e->pending > e->threshold)
+		return false;
+	return p->op != DISK_WRITE || !e->copy_bytes ||
+	       e->copy_bytes + size <= MIRROR_COPY_BYTES;
 }
 
-/* Claim (c)'s throttle, and the bound on the copies: may this write be mirrored now? */
+/* Not before an earlier one that waits for the same. */
 static bool
 mirror_admit(struct part *p)
 {
 	struct engine *e = p->engine;
 	size_t bytes = (size_t)p->count * SECTOR_BYTES;
 
-	if (e->row->mirrored_writes_throttled && e->pending > e->threshold)
+	if (is_before(&e->held[HELD_THROTTLE], p) || !mirror_fits(p))
 		return false;
 	if (p->op == DISK_WRITE) {
-		size_t size = buffers_size(bytes);
-
-		if (e->copy_bytes && e->copy_bytes + size > MIRROR_COPY_BYTES)
-			return false;
 		p->copy = buffers_get(&e->copies, bytes);
-		if (!p->copy)
+		if (!p->copy) {
+			e->eased = false; /* until one is given back */
 			return false;
-		e->copy_bytes += size;
+		}
+		e->copy_bytes += buffers_size(bytes);
 		memcpy(p->copy, p->buf, bytes);
 	}
+	return true;
+}
+
+/* Room has come free: the first that the throttle holds has its turn, if it fits. */
+static bool
+release_throttled(struct engine *e)
+{
+	struct list_head *held = &e->held[HELD_THROTTLE];
+	struct part *p;
+
+	if (!e->eased || list_empty(held))
+		return false;
+	p = list_entry(held->next, struct part, link);
+	e->eased = mirror_fits(p);
+	if (!e->eased)
+		return false;
+	list_del(&p->link);
+	hold(p, &e->incoming);
 	return true;
 }
 
@@ -700,7 +775,7 @@ write_route(struct part *p)
 	/* First, for it may leave what a copy need not hold. */
 	w = write_in_the_way(p, sides);
 	if (w) {
-		hold(p, &w->waiters);
+		hold_behind(p, w);
 		return;
 	}
 	if (closure_holds(c, p, sides)) {
@@ -722,7 +797,7 @@ write_route(struct part *p)
 		 * While nothing pends, and no lost side owes the answer to a copy, nothing
 		 * would wake it: then memory is what it lacks.
 		 */
-		if (!e->pending && !e->copy_bytes)
+		if (!e->pending && !e->copy_bytes && !is_before(&e->held[HELD_THROTTLE], p))
 			goto no_memory;
 		e->counters.delayed_writes += !p->throttled;
 		p->throttled = true;
@@ -738,6 +813,7 @@ write_route(struct part *p)
 
 no_memory:
 	part_unreserve(p);
+	wake(e, &p->waiters);
 	part_answer(p, -ENOMEM);
 	part_free(p);
 }
@@ -956,7 +1032,7 @@ read_route(struct part *p)
 	if (side >= 0)
 		wait = write_owed(p, run, (enum side)side);
 	if (wait) {
-		hold(p, &wait->waiters);
+		hold_behind(p, wait);
 		return;
 	}
 	err = side < 0 ? p->err : run < p->count ? part_cut(p, (uint32_t)run) : 0;
@@ -974,6 +1050,7 @@ read_route(struct part *p)
 static void
 part_route(struct part *p)
 {
+	p->engine->routed++;
 	if (p->op == DISK_READ)
 		read_route(p);
 	else
@@ -1134,11 +1211,13 @@ weaken(void *ctx, uint64_t sector, uint64_t count, side_mask kept)
 			/* That needs no memory, but costs the copy of everything. */
 			validity_distrust(e->map, lost);
 			journal_flush_failed(e->journal, lost, true);
-			return;
+			break;
 		}
 		validity_set(e->map, sector, run, kept);
 		validity_unreserve(e->map);
 	}
+	wake(e, &e->held[HELD_SIDE]);
+	wake(e, &e->held[HELD_THROTTLE]);
 }
 
 /* The disks have been flushed, or have failed it: the journal is told. */
@@ -1209,6 +1288,7 @@ side_distrusted(struct engine *e, enum side side)
 		other->alone_seq = other->heir_seq = ++e->seq;
 		/* What was copied is to be copied again: its writes are not mirrored now. */
 		wake(e, &e->held[HELD_THROTTLE]);
+		wake(e, &e->held[HELD_SIDE]);
 	}
 	for (int i = 0; i < FLIGHT_BUCKETS; i++)
 		list_for_each_entry(w, &e->flight[i], link)
@@ -1471,7 +1551,8 @@ journal_changed(void *ctx)
 {
 	struct engine *e = ctx;
 
-	wake(e, &e->held[HELD_JOURNAL]);
+	if (journal_open_to_writes(e->journal) || !journalled(e))
+		wake(e, &e->held[HELD_JOURNAL]);
 	engine_run(e);
 }
 
@@ -1518,8 +1599,8 @@ work(struct engine *e)
 {
 	if (handle_answer(e) || end_recorded(e))
 		return true;
-	return !e->retired &&
-	       (route_incoming(e) || flush_start(e) || sync_writes(e) || sync_all(e));
+	return !e->retired && (route_incoming(e) || release_throttled(e) || flush_start(e) ||
+			       sync_writes(e) || sync_all(e));
 }
 
 /*
@@ -1657,7 +1738,7 @@ void
 engine_set_threshold(struct engine *e, uint32_t threshold)
 {
 	e->threshold = threshold;
-	wake(e, &e->held[HELD_THROTTLE]);
+	e->eased = true;
 	engine_run(e);
 }
 
@@ -2038,7 +2119,8 @@ engine_tick(struct engine *e)
 	check_stalls(e);
 	if (journalled(e)) {
 		journal_retry(e->journal);
-		wake(e, &e->held[HELD_JOURNAL]);
+		if (journal_open_to_writes(e->journal))
+			wake(e, &e->held[HELD_JOURNAL]);
 		e->sync_due |= unsynced(e) && e->now_ns(e->ctx) - e->sync_ns >= SYNC_NS;
 	}
 	engine_run(e);
@@ -2138,14 +2220,15 @@ engine_init(struct engine *e, const struct engine_config *config)
 	pool_init(&e->parts, sizeof(struct part));
 	pool_init(&e->flush_pool, sizeof(struct flush));
 	buffers_init(&e->copies, MIRROR_COPY_BYTES);
-	e->flight = malloc(FLIGHT_BUCKETS * sizeof(*e->flight));
+	e->flight = malloc(2 * FLIGHT_BUCKETS * sizeof(*e->flight));
 	if (!e->flight) {
 		if (e->journal)
 			journal_destroy(e->journal);
 		validity_destroy(e->map);
 		return -ENOMEM;
 	}
-	for (int i = 0; i < FLIGHT_BUCKETS; i++)
+	e->behind = e->flight + FLIGHT_BUCKETS;
+	for (int i = 0; i < 2 * FLIGHT_BUCKETS; i++)
 		INIT_LIST_HEAD(&e->flight[i]);
 	return 0;
 }

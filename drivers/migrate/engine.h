@@ -32,6 +32,14 @@
  *  - After a failed write the side it touched is not trusted where the other
  *    side is valid; where none is, one side stays valid.
  *
+ *  - An event costs what it lets go, however many wait. The end of a write routes those
+ *    that wait for that write and for no later one, and of those that the throttle holds
+ *    as many as fit now, in order; the end of a copy those that wait for its chunk; a sync
+ *    of the journal, if writes may go on, those that wait for the journal. All that is held
+ *    is routed again only where all may be concerned: a switch, a side that stalls or
+ *    answers again, a failed flush, and the operator's word. To route one looks through the
+ *    writes of its chunk.
+ *
  * All of it runs in one thread. Nothing here calls the guest or a disk while it
  * walks a list: answers are queued and handled one by one (engine_run).
  *
@@ -192,6 +200,8 @@ struct engine {
 	unsigned writes;   /* in flight, without those that only a lost side owes */
 	unsigned pending;  /* mirrored writes not yet answered by both */
 	uint64_t made;	   /* parts of the guest's requests, so far */
+	uint64_t routed;   /* ... and how often one was looked at, to be issued or held */
+	bool eased;	   /* mirrored writes that the throttle holds may fit now */
 	uint64_t seq;	   /* of the last write that settled */
 	uint64_t both_seq; /* the last write that both sides took */
 	uint64_t ack_seq;  /* of the last write that flushes wait for */
@@ -221,6 +231,7 @@ struct engine {
 	struct list_head recorded; /* ... that the journal has written down what it must */
 	unsigned recording;	   /* flushes that it has not yet, but for FLUSH_ALL */
 	struct list_head *flight;  /* write parts, hashed by chunk */
+	struct list_head *behind;  /* ... that wait for another one, by number */
 	bool running;
 
 	struct pool parts;

@@ -6,17 +6,37 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "tapdisk-loop.h"
+
 #define LIBAIO_REAP 64 /* completions taken from the kernel at a time */
+
+static long
+libaio_kernel_submit(struct libaio *aio, long n, struct iocb **iocbs)
+{
+	int res;
+
+	tapdisk_loop_lend_if_slow();
+	res = io_submit(aio->ctx, n, iocbs);
+	tapdisk_loop_take_back();
+	return res;
+}
+
+void
+libaio_init(struct libaio *aio, unsigned int depth)
+{
+	memset(aio, 0, sizeof(*aio));
+	INIT_LIST_HEAD(&aio->ready);
+	INIT_LIST_HEAD(&aio->completed);
+	aio->depth = depth < LIBAIO_DEPTH ? depth : LIBAIO_DEPTH;
+}
 
 int
 libaio_open(struct libaio *aio, unsigned int depth)
 {
 	int err;
 
-	memset(aio, 0, sizeof(*aio));
-	INIT_LIST_HEAD(&aio->queued);
-	INIT_LIST_HEAD(&aio->completed);
-	aio->depth = depth < LIBAIO_DEPTH ? depth : LIBAIO_DEPTH;
+	libaio_init(aio, depth);
+	aio->submit = libaio_kernel_submit;
 
 	aio->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (aio->event_fd < 0)
@@ -31,7 +51,8 @@ libaio_open(struct libaio *aio, unsigned int depth)
 void
 libaio_close(struct libaio *aio)
 {
-	io_destroy(aio->ctx);
+	if (aio->ctx)
+		io_destroy(aio->ctx);
 	close(aio->event_fd);
 }
 
@@ -49,46 +70,124 @@ libaio_prep(struct libaio *aio, struct tiocb *tiocb, int fd, bool write, char *b
 	tiocb->arg = arg;
 }
 
+static struct libaio_file *
+libaio_file(struct libaio *aio, const struct tiocb *tiocb)
+{
+	return &aio->files[(unsigned int)tiocb->iocb.aio_fildes % LIBAIO_FILES];
+}
+
+/* Whether the file is among those that are ready changes only here and below. */
+static void
+libaio_make_ready(struct libaio *aio, struct libaio_file *file)
+{
+	list_add_tail(&file->link, &aio->ready);
+	aio->n_ready++;
+}
+
+static struct libaio_file *
+libaio_take_ready(struct libaio *aio)
+{
+	struct libaio_file *file = list_entry(aio->ready.next, struct libaio_file, link);
+
+	list_del(&file->link);
+	aio->n_ready--;
+	return file;
+}
+
 void
 libaio_queue(struct libaio *aio, struct tiocb *tiocb)
 {
-	list_add_tail(&tiocb->link, &aio->queued);
+	struct libaio_file *file = libaio_file(aio, tiocb);
+	bool first;
+
+	if (!file->queued.next)
+		INIT_LIST_HEAD(&file->queued);
+	first = list_empty(&file->queued);
+	list_add_tail(&tiocb->link, &file->queued);
+	if (first && !file->submitting)
+		libaio_make_ready(aio, file);
 }
 
-/* Takes the n first of the queue. */
-static void
-libaio_dequeue(struct libaio *aio, int n)
+/* How many more of the file's may go to the kernel at once. */
+static long
+libaio_room(const struct libaio *aio, const struct libaio_file *file)
 {
-	while (n--)
-		list_del(aio->queued.next);
+	const long left = (long)(aio->depth - aio->in_flight), has = (long)file->in_flight;
+	const long room = left > has ? (left - has + 1) / 2 : 0;
+
+	return room < LIBAIO_BATCH ? room : LIBAIO_BATCH;
+}
+
+static void
+libaio_count(struct libaio *aio, struct libaio_file *file, long n)
+{
+	aio->in_flight += (unsigned int)n;
+	aio->submitting += (unsigned int)n;
+	file->in_flight += (unsigned int)n;
+}
+
+/*
+ * Submits at most room of the file's, which is not ready meanwhile. What the kernel has
+ * taken may be completed, and its memory another's, before io_submit() returns. How
+ * many it took, or -errno, of the first one.
+ */
+static long
+libaio_submit_batch(struct libaio *aio, struct libaio_file *file, long room)
+{
+	struct iocb *batch[LIBAIO_BATCH];
+	struct tiocb *tiocb;
+	long n = 0, res, taken;
+
+	while (n < room && !list_empty(&file->queued)) {
+		tiocb = list_entry(file->queued.next, struct tiocb, link);
+		list_del(&tiocb->link);
+		batch[n++] = &tiocb->iocb;
+	}
+	file->submitting = true;
+	libaio_count(aio, file, n);
+	res = aio->submit(aio, n, batch);
+	taken = res > 0 ? res : 0;
+	file->submitting = false;
+	aio->submitting -= (unsigned int)taken;
+	libaio_count(aio, file, taken - n);
+
+	while (n > taken)
+		list_add(&list_entry(batch[--n], struct tiocb, iocb)->link, &file->queued);
+	return res;
+}
+
+/* The kernel stops at the one that it refuses. */
+static void
+libaio_refuse_first(struct libaio_file *file, int err)
+{
+	struct tiocb *tiocb = list_entry(file->queued.next, struct tiocb, link);
+
+	list_del(&tiocb->link);
+	tiocb->cb(tiocb->arg, tiocb, err);
 }
 
 bool
 libaio_submit(struct libaio *aio)
 {
-	while (!list_empty(&aio->queued) && aio->in_flight < aio->depth) {
-		struct tiocb *tiocb;
-		long room = aio->depth - aio->in_flight, n = 0;
-		int res;
+	unsigned int full = 0; /* files in a row */
 
-		list_for_each_entry(tiocb, &aio->queued, link) {
-			if (n == room || n == LIBAIO_BATCH)
-				break;
-			aio->batch[n++] = &tiocb->iocb;
-		}
+	while (full < aio->n_ready) {
+		struct libaio_file *file = libaio_take_ready(aio);
+		long room = libaio_room(aio, file), res = 0;
 
-		res = io_submit(aio->ctx, n, aio->batch);
-		if (res > 0) {
-			libaio_dequeue(aio, res);
-			aio->in_flight += (unsigned int)res;
-		} else if (res == -EAGAIN || res == 0) {
-			return aio->in_flight > 0;
-		} else if (res != -EINTR) {
-			/* The kernel stops at the one that it refuses. */
-			tiocb = list_entry(aio->queued.next, struct tiocb, link);
-			libaio_dequeue(aio, 1);
-			tiocb->cb(tiocb->arg, tiocb, res);
+		if (room)
+			res = libaio_submit_batch(aio, file, room);
+		if (!list_empty(&file->queued) && res < 0 && res != -EAGAIN && res != -EINTR) {
+			file->submitting = true;
+			libaio_refuse_first(file, (int)res);
+			file->submitting = false;
 		}
+		if (!list_empty(&file->queued))
+			libaio_make_ready(aio, file);
+
+		if (room && (res == -EAGAIN || res == 0))
+			return aio->in_flight > aio->submitting;
+		full = room ? 0 : full + 1;
 	}
 
 	return true;
@@ -106,21 +205,25 @@ libaio_continue(struct libaio *aio, struct tiocb *tiocb, size_t done)
 	libaio_queue(aio, tiocb);
 }
 
+void
+libaio_take(struct libaio *aio, struct tiocb *tiocb, long res)
+{
+	tiocb->res = res;
+	list_add_tail(&tiocb->link, &aio->completed);
+	libaio_file(aio, tiocb)->in_flight--;
+	aio->in_flight--;
+}
+
 /* Takes completions from the kernel, to be delivered in order. */
 static int
 libaio_reap(struct libaio *aio)
 {
 	struct io_event events[LIBAIO_REAP];
 	struct timespec now = { 0 };
-	int n = io_getevents(aio->ctx, 0, LIBAIO_REAP, events, &now);
+	int n = aio->ctx ? io_getevents(aio->ctx, 0, LIBAIO_REAP, events, &now) : 0;
 
-	for (int i = 0; i < n; i++) {
-		struct tiocb *tiocb = events[i].data;
-
-		tiocb->res = (long)events[i].res;
-		list_add_tail(&tiocb->link, &aio->completed);
-		aio->in_flight--;
-	}
+	for (int i = 0; i < n; i++)
+		libaio_take(aio, events[i].data, (long)events[i].res);
 
 	return n;
 }

@@ -7,8 +7,14 @@
  * prepared; what does not fit into the kernel's queue waits longer, it never
  * fails for that. A tiocb that the kernel refuses is completed with its error
  * and the others go on. A short transfer is continued until it is whole, or
- * fails; one that gets nowhere is -EIO. Memory is a fixed array and the tiocbs
- * of the callers.
+ * fails; one that gets nowhere is -EIO.
+ *
+ * No file waits for another. A batch is of one file, and each has its turn. The
+ * submission itself may wait inside of a file system; the loop is lent then
+ * (tapdisk-loop.h), and what is queued for that file waits until it has returned. A
+ * file may have as many I/Os in flight as are left for others, so that one whose
+ * storage does not answer at all leaves half of the kernel's queue, and a second one
+ * a third. Memory is fixed arrays and the tiocbs of the callers.
  */
 #ifndef LIBAIO_BACKEND_H
 #define LIBAIO_BACKEND_H
@@ -19,20 +25,40 @@
 
 /* Kernel's queue; counts against fs.aio-max-nr (65536 by default) of the host. */
 #define LIBAIO_DEPTH 512
+/* The least with which it is worth to begin. */
+#define LIBAIO_DEPTH_MIN 8
 /* I/Os of one call; the kernel starts none of them before it has seen all. */
 #define LIBAIO_BATCH 8
+/* Files by their descriptor; with still more of them open, two may share a queue. */
+#define LIBAIO_FILES 4096
 
-struct libaio {
-	io_context_t ctx;
-	int event_fd; /* counts completions */
+struct libaio_file {
+	struct list_head queued; /* to be submitted */
+	struct list_head link;	 /* libaio.ready, if any are and none is being submitted */
 	unsigned int in_flight;
-	unsigned int depth;
-	struct list_head queued;    /* to be submitted */
-	struct list_head completed; /* to be delivered */
-	struct iocb *batch[LIBAIO_BATCH];
+	bool submitting;
 };
 
-/* depth: at most LIBAIO_DEPTH in flight. 0 or -errno. */
+struct libaio {
+	/* As io_submit(); it may lend the loop. */
+	long (*submit)(struct libaio *aio, long n, struct iocb **iocbs);
+	io_context_t ctx; /* NULL: not the kernel's */
+	int event_fd;	  /* counts completions */
+	unsigned int in_flight;
+	unsigned int submitting; /* of those: not known to be taken yet */
+	unsigned int depth;
+	struct list_head ready; /* files */
+	unsigned int n_ready;
+	struct list_head completed; /* to be delivered */
+	struct libaio_file files[LIBAIO_FILES];
+};
+
+/* Nothing is queued; submit, ctx and event_fd are still to be set. */
+void libaio_init(struct libaio *aio, unsigned int depth);
+/*
+ * depth: at most LIBAIO_DEPTH in flight. 0 or -errno: -EAGAIN, the host's limit does not
+ * allow that many.
+ */
 int libaio_open(struct libaio *aio, unsigned int depth);
 /* Nothing may be queued or in flight. */
 void libaio_close(struct libaio *aio);
@@ -43,7 +69,7 @@ void libaio_queue(struct libaio *aio, struct tiocb *tiocb);
 
 /*
  * Hands over all that fits. False if the kernel took nothing although nothing is in
- * flight: try again.
+ * flight: try again. May lend the loop.
  */
 bool libaio_submit(struct libaio *aio);
 
@@ -53,5 +79,8 @@ bool libaio_submit(struct libaio *aio);
  * delivered yet, is then delivered there.
  */
 void libaio_complete(struct libaio *aio);
+
+/* Takes the completion of one: bytes, or -errno; for libaio_complete() to deliver. */
+void libaio_take(struct libaio *aio, struct tiocb *tiocb, long res);
 
 #endif

@@ -13,6 +13,7 @@
 #include "tapdisk-loop.h"
 #include "tapdisk-message.h"
 #include "tapdisk-worker.h"
+#include "thread-io.h"
 #include "timeout-math.h"
 
 /* Rounds of issuing and answering in one turn, before others get theirs. */
@@ -218,16 +219,32 @@ server_init_signals(void)
 	return server.signal_fd < 0 ? -errno : 0;
 }
 
+/* With less in flight, or by threads, where the host's limit does not allow more. */
 static int
 server_init_aio(void)
 {
-	int err = libaio_open(&server.aio, LIBAIO_DEPTH);
+	unsigned int depth = LIBAIO_DEPTH;
+	int err;
 
-	if (err == -EAGAIN)
-		EPRINTF("kernel AIO: the host's limit is reached; raise the sysctl "
-			"fs.aio-max-nr");
-	else if (err)
-		EPRINTF("kernel AIO: %s", strerror(-err));
+	do {
+		err = libaio_open(&server.aio, depth);
+		if (!err && depth < LIBAIO_DEPTH)
+			tlog_syslog(TLOG_WARN,
+				    "kernel AIO: at most %u I/Os at once instead of %u: the "
+				    "host's limit is reached; raise the sysctl fs.aio-max-nr",
+				    depth, LIBAIO_DEPTH);
+		depth /= 2;
+	} while (err == -EAGAIN && depth >= LIBAIO_DEPTH_MIN);
+	if (!err)
+		return 0;
+
+	tlog_syslog(TLOG_WARN,
+		    "no kernel AIO (%s), which is slower; its limit for the host is the sysctl "
+		    "fs.aio-max-nr",
+		    strerror(-err));
+	err = thread_io_open(&server.aio);
+	if (err)
+		EPRINTF("no I/O: %s", strerror(-err));
 	return err;
 }
 

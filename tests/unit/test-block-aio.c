@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/tapdisk-loop.o */
+/* links: drivers/tapdisk-loop.o drivers/thread-io.o */
 /* links: drivers/block-aio.o drivers/image-name.o drivers/tapdisk-vbd.o */
 /* links: drivers/tapdisk-image.o */
 /* links: drivers/zero-as-is.o drivers/state-dir.o */

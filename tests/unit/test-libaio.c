@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/libaio-backend.o */
+/* links: drivers/libaio-backend.o drivers/tapdisk-loop.o drivers/tapdisk-log.o */
 /* Kernel AIO, with a real file. */
 #include <errno.h>
 #include <poll.h>
@@ -83,7 +83,7 @@ drain(void)
 		assert_int_equal(poll(&pollfd, 1, -1), 1);
 		libaio_complete(&aio);
 	}
-	assert_true(list_empty(&aio.queued));
+	assert_int_equal(aio.n_ready, 0);
 }
 
 static void
@@ -111,16 +111,123 @@ what_does_not_fit_waits_and_is_done(void **state)
 	assert_memory_equal(data, back, sizeof(data));
 }
 
+/* As much as it leaves for others, and of what they leave they leave as much again. */
 static void
-one_submission_fills_the_kernels_queue(void **state)
+a_file_leaves_room_for_others(void **state)
 {
+	const int files[] = { fd, dup(fd), dup(fd) };
+	const unsigned int has[] = { DEPTH / 2, DEPTH / 2 + DEPTH / 4,
+				     DEPTH / 2 + DEPTH / 4 + 3 };
+
+	for (int f = 0; f < 3; f++) {
+		for (int i = 0; i < BLOCKS / 4; i++)
+			queue(f * BLOCKS / 4 + i, files[f], true, data[i], BLOCK,
+			      (long long)i * BLOCK);
+		assert_true(libaio_submit(&aio));
+		assert_int_equal(aio.in_flight, has[f]);
+	}
+	drain();
+	for (int i = 0; i < 3 * BLOCKS / 4; i++)
+		assert_done(i, 0);
+	close(files[1]);
+	close(files[2]);
+}
+
+/* --- a submission that waits in the file system ------------------------------- */
+
+static int slow_fd;
+static long (*kernel_submit)(struct libaio *aio, long n, struct iocb **iocbs);
+
+/*
+ * While the slow file's submission is under way, another thread runs the loop: here its
+ * part of it is played.
+ */
+static long
+slow_submit(struct libaio *a, long n, struct iocb **iocbs)
+{
+	long res;
+
+	for (long i = 1; i < n; i++)
+		assert_int_equal(iocbs[i]->aio_fildes, iocbs[0]->aio_fildes);
+	if (iocbs[0]->aio_fildes != slow_fd)
+		return kernel_submit(a, n, iocbs);
+
+	a->submit = kernel_submit;
+	res = kernel_submit(a, n, iocbs);
+	queue(2, slow_fd, true, data[2], BLOCK, 2 * BLOCK);
+	queue(3, fd, true, data[3], BLOCK, 3 * BLOCK);
+	while (!jobs[1].calls || !jobs[3].calls) {
+		assert_true(libaio_submit(a));
+		libaio_complete(a);
+	}
+	/* What the kernel has taken may be over; what came later has not been asked for. */
+	assert_int_equal(jobs[2].calls, 0);
+	assert_int_equal(a->submitting, n);
+	return res;
+}
+
+static void
+others_go_on_while_a_submission_waits(void **state)
+{
+	slow_fd = dup(fd);
+	kernel_submit = aio.submit;
+	aio.submit = slow_submit;
+	queue(0, slow_fd, true, data[0], BLOCK, 0);
+	queue(1, fd, true, data[1], BLOCK, BLOCK);
+	drain();
+	for (int i = 0; i < 4; i++)
+		assert_done(i, 0);
+	close(slow_fd);
+}
+
+/* What the kernel does not take is first, and in order, in the next attempt. */
+static long
+half_submit(struct libaio *a, long n, struct iocb **iocbs)
+{
+	static int turn;
+
+	for (long i = 1; i < n; i++)
+		assert_true(iocbs[i]->u.c.offset > iocbs[i - 1]->u.c.offset);
+	switch (turn++ % 3) {
+	case 0:
+		return -EINTR;
+	case 1:
+		return kernel_submit(a, (n + 1) / 2, iocbs);
+	default:
+		return kernel_submit(a, n, iocbs);
+	}
+}
+
+static void
+what_is_not_taken_keeps_its_place(void **state)
+{
+	kernel_submit = aio.submit;
+	aio.submit = half_submit;
 	for (int i = 0; i < BLOCKS; i++)
 		queue(i, fd, true, data[i], BLOCK, (long long)i * BLOCK);
-	assert_true(libaio_submit(&aio));
-	assert_int_equal(aio.in_flight, DEPTH);
 	drain();
 	for (int i = 0; i < BLOCKS; i++)
 		assert_done(i, 0);
+}
+
+static long
+none_submit(struct libaio *a, long n, struct iocb **iocbs)
+{
+	return -EAGAIN;
+}
+
+static void
+a_kernel_without_memory_is_asked_again(void **state)
+{
+	kernel_submit = aio.submit;
+	aio.submit = none_submit;
+	queue(0, fd, true, data[0], BLOCK, 0);
+	assert_false(libaio_submit(&aio));
+	assert_false(libaio_submit(&aio));
+	assert_int_equal(aio.in_flight, 0);
+	aio.submit = kernel_submit;
+	drain();
+	assert_done(0, 0);
 }
 
 static void
@@ -247,7 +354,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_does_not_fit_waits_and_is_done),
-		TEST(one_submission_fills_the_kernels_queue),
+		TEST(a_file_leaves_room_for_others),
+		TEST(others_go_on_while_a_submission_waits),
+		TEST(what_is_not_taken_keeps_its_place),
+		TEST(a_kernel_without_memory_is_asked_again),
 		TEST(what_the_kernel_refuses_fails_alone),
 		TEST(a_transfer_that_cannot_be_whole_is_an_error),
 		TEST(a_short_transfer_ends_with_its_own_error),

@@ -127,18 +127,27 @@ idle_take(void)
 
 /* The first one for which enough turns have ended, or NULL. */
 static struct runner *
-waiting_take(void)
+waiting_first(void)
 {
 	struct runner *r;
 
-	list_for_each_entry(r, &loop.waiting, link) {
-		if (r->since >= loop.turns)
-			continue;
+	list_for_each_entry(r, &loop.waiting, link)
+		if (r->since < loop.turns)
+			return r;
+	return NULL;
+}
+
+/* Takes it from those that wait. */
+static struct runner *
+waiting_take(void)
+{
+	struct runner *r = waiting_first();
+
+	if (r) {
 		list_del(&r->link);
 		atomic_store(&loop.wanted, !list_empty(&loop.waiting));
-		return r;
 	}
-	return NULL;
+	return r;
 }
 
 static void
@@ -237,6 +246,23 @@ ready_spare(void)
 	return !err;
 }
 
+/* Whether somebody else can have the loop now. */
+static bool
+ready_next(void)
+{
+	return waiting_first() || ready_spare();
+}
+
+/*
+ * Gives it to somebody, after ready_next(). One that waits comes first: that it waits has
+ * been heard already, perhaps, and a turn that began now would not be ended for it.
+ */
+static void
+grant_next(void)
+{
+	grant(waiting_first() ? waiting_take() : idle_take());
+}
+
 /* --- calls -------------------------------------------------------------------------- */
 
 void
@@ -247,10 +273,10 @@ tapdisk_loop_lend(void)
 	if (!self)
 		return;
 	pthread_mutex_lock(&loop.lock);
-	self->lent = ready_spare();
+	self->lent = ready_next();
 	if (self->lent) {
 		loop.lent++;
-		grant(idle_take());
+		grant_next();
 	}
 	pthread_mutex_unlock(&loop.lock);
 	errno = err;
@@ -314,21 +340,19 @@ tapdisk_loop_take_back(void)
 bool
 tapdisk_loop_pass(void)
 {
-	struct runner *next;
+	bool passed;
 
 	if (!self)
 		return false;
 	pthread_mutex_lock(&loop.lock);
-	next = waiting_take();
-	if (!next && ready_spare())
-		next = idle_take();
-	if (next) {
+	passed = ready_next();
+	if (passed) {
+		grant_next();
 		waiting_add(self, loop.turns);
-		grant(next);
 		await(self);
 	}
 	pthread_mutex_unlock(&loop.lock);
-	return next;
+	return passed;
 }
 
 /* --- the watcher ------------------------------------------------------------------ */
@@ -340,10 +364,10 @@ watch_call(uint64_t *seen)
 	struct runner *r = atomic_load(&watch.runner);
 	uint64_t call = r ? atomic_load(&r->call) : CALL_NONE;
 
-	if (call != CALL_NONE && call != CALL_LENT && call == *seen && ready_spare() &&
+	if (call != CALL_NONE && call != CALL_LENT && call == *seen && ready_next() &&
 	    atomic_compare_exchange_strong(&r->call, &call, CALL_LENT)) {
 		loop.lent++;
-		grant(idle_take());
+		grant_next();
 	}
 	*seen = call;
 }
@@ -493,6 +517,7 @@ tapdisk_loop_run(bool (*turn)(void))
 int
 tapdisk_loop_open(void)
 {
+	loop.kicked = false;
 	loop.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return loop.event_fd < 0 ? -errno : loop.event_fd;
 }

@@ -231,6 +231,39 @@ it_is_taken_back_from_a_runner_that_sleeps(void **state)
 	assert_true(call.done);
 }
 
+static void
+job_wait_then_post(struct job *job)
+{
+	job_wait(job);
+	sem_post(job->post);
+}
+
+/* The other call ends, and that it wants the loop is heard before this one is lent. */
+static void
+job_hears(struct job *job)
+{
+	sem_post(job->post);
+	usleep(20000);
+	tapdisk_loop_heard();
+	job_wait(job);
+	stop = true;
+}
+
+/* No turn begins while a thread waits for the end of one that has ended. */
+static void
+one_that_waits_comes_before_a_turn(void **state)
+{
+	struct job calls[] = {
+		{ .run = job_wait_then_post, .wait = &sems[0], .post = &sems[1] },
+		{ .run = job_hears, .post = &sems[0], .wait = &sems[1] }
+	};
+
+	post(&calls[0]);
+	post(&calls[1]);
+	run();
+	assert_true(calls[0].done && calls[1].done);
+}
+
 static void *
 post_later(void *arg)
 {
@@ -416,6 +449,7 @@ main(void)
 		t(calls_end_in_any_order),
 		t(the_first_to_end_goes_on),
 		t(it_is_taken_back_from_a_runner_that_sleeps),
+		t(one_that_waits_comes_before_a_turn),
 		t(the_end_waits_for_calls),
 		t(a_slow_call_is_lent),
 		t(a_quick_call_is_not),

@@ -12,6 +12,7 @@
 
 #include "../control/libtapctl.h"
 #include "list.h"
+#include "log-limit.h"
 #include "tapback-device.h"
 #include "tapback-exchange.h"
 #include "tapback-keys.h"
@@ -59,11 +60,22 @@ struct vbd {
 	struct tapback_exchange *exchange; /* what is being asked */
 
 	event_id_t retry;
-	char complaint[256]; /* the last one: it is not repeated each second */
+	char complaint[256];  /* the last one: it is not repeated each second */
+	struct log_limit log; /* of what the guest can have us log */
 };
 
 static struct list_head vbds = { &vbds, &vbds };
 static scheduler_t *scheduler;
+
+/* A line in the log about the device, unless there are too many. level: TLOG_. */
+static void
+say(struct vbd *vbd, int level, const char *text)
+{
+	struct log_limit *before = tapdisk_log_limit(&vbd->log);
+
+	tlog_syslog(level, "domain %u, device %u: %s", vbd->domid, vbd->devid, text);
+	tapdisk_log_limit(before);
+}
 
 static void __attribute__((format(printf, 2, 3)))
 complain(struct vbd *vbd, const char *format, ...)
@@ -75,7 +87,7 @@ complain(struct vbd *vbd, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (strcmp(text, vbd->complaint))
-		EPRINTF("domain %u, device %u: %s", vbd->domid, vbd->devid, text);
+		say(vbd, TLOG_WARN, text);
 	memcpy(vbd->complaint, text, sizeof(text));
 }
 
@@ -397,6 +409,7 @@ static void
 connected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 {
 	struct vbd *vbd = arg;
+	char text[80];
 
 	vbd->exchange = NULL;
 	if (err && !(err == -EALREADY && vbd->resuming)) {
@@ -405,11 +418,12 @@ connected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 		failed(vbd, "connect", err, why);
 		return;
 	}
-	DPRINTF("domain %u, device %u: %s tapdisk %d, minor %d", vbd->domid, vbd->devid,
-		err		? "is with"
-		: vbd->resuming ? "goes on with"
-				: "connected to",
-		vbd->pid, vbd->minor);
+	snprintf(text, sizeof(text), "%s tapdisk %d, minor %d",
+		 err		 ? "is with"
+		 : vbd->resuming ? "goes on with"
+				 : "connected to",
+		 vbd->pid, vbd->minor);
+	say(vbd, TLOG_INFO, text);
 	vbd->ring = TAPBACK_RING_CONNECTED;
 	vbd->changed = true;
 	*vbd->complaint = '\0';

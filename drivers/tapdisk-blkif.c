@@ -114,8 +114,11 @@ blkif_leave_guest(struct tapdisk_blkif *blkif, enum blkif_state state)
 static void
 blkif_break(struct tapdisk_blkif *blkif, const char *why)
 {
+	struct log_limit *limit = tapdisk_log_limit(&blkif->vbd->guest_log);
+
 	EPRINTF("domain %u, device %u: disconnected: %s", blkif->config.ring.domid,
 		blkif->config.ring.devid, why);
+	tapdisk_log_limit(limit);
 	blkif_leave_guest(blkif, BLKIF_BROKEN);
 }
 

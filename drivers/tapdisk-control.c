@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #include "private-socket.h"
-#include "tapdisk-blkif-xen.h"
+#include "tapdisk-blkif.h"
+#include "tapdisk-control-ring.h"
 #include "tapdisk-log.h"
 #include "tapdisk-loop.h"
 #include "tapdisk-message.h"
@@ -535,79 +536,16 @@ control_force_shutdown(struct control_conn *conn)
 	return err ? err : tapdisk_vbd_close(vbd, true, control_closed, NULL);
 }
 
-/* Polling of the ring, and the name of a pool of memory, are accepted and not used. */
 static int
 control_xenblkif_connect(struct control_conn *conn)
 {
-	const tapdisk_message_blkif_t *blkif = &conn->request.u.blkif;
-	char inflight[PATH_MAX];
-	struct blkif_config config = {
-		.ring = { .domid = blkif->domid,
-			  .devid = blkif->devid,
-			  .protocol = blkif->proto,
-			  .pages = 1u << (blkif->order & RING_MAX_ORDER),
-			  .port = blkif->port },
-		.inflight = inflight,
-	};
-	struct blkif_guest *guest;
-	td_vbd_t *vbd;
-	int err = control_find(conn, &vbd);
-
-	if (err)
-		return err;
-	memcpy(config.ring.grefs, blkif->gref, config.ring.pages * sizeof(blkif->gref[0]));
-	if (tapdisk_blkif_is(vbd->blkif, blkif->domid, blkif->devid)) {
-		const bool same = !memcmp(tapdisk_blkif_ring(vbd->blkif), &config.ring,
-					  sizeof(config.ring));
-
-		EPRINTF("minor %u is connected to this device already%s", vbd->minor,
-			same ? "" : ", by another ring");
-		return same ? -EALREADY : -ESTALE;
-	}
-	if (vbd->blkif) {
-		EPRINTF("minor %u has another ring, or has not yet answered its last requests",
-			vbd->minor);
-		return -EBUSY;
-	}
-	if (!vbd->name) {
-		EPRINTF("minor %u is not open", vbd->minor);
-		return -EINVAL;
-	}
-	if (blkif->order > RING_MAX_ORDER || blkif->proto < RING_NATIVE ||
-	    blkif->proto > RING_X86_64) {
-		EPRINTF("there is no ring of order %u and protocol %u", blkif->order,
-			blkif->proto);
-		return -EINVAL;
-	}
-
-	snprintf(inflight, sizeof(inflight), "%s/" TAPDISK_RING_PREFIX "%u.%u",
-		 tapdisk_server_run_dir(), blkif->domid, blkif->devid);
-	err = blkif_xen_open(blkif->domid, blkif->gref, config.ring.pages, blkif->port, &guest);
-	if (err)
-		return err;
-	config.readonly = vbd->flags & TD_OPEN_RDONLY;
-	err = tapdisk_blkif_connect(vbd, &config, guest);
-	if (err)
-		guest->ops->close(guest);
-	return err;
+	return tapdisk_control_ring_connect(&conn->request);
 }
 
 static int
 control_xenblkif_disconnect(struct control_conn *conn)
 {
-	const tapdisk_message_blkif_t *blkif = &conn->request.u.blkif;
-	td_vbd_t *vbd;
-	int err = control_find(conn, &vbd);
-
-	if (err)
-		return err;
-	if (!tapdisk_blkif_is(vbd->blkif, blkif->domid, blkif->devid)) {
-		EPRINTF("minor %u has no ring of domain %u, device %u", vbd->minor,
-			blkif->domid, blkif->devid);
-		return -ENODEV;
-	}
-	tapdisk_blkif_disconnect(vbd->blkif);
-	return 0;
+	return tapdisk_control_ring_disconnect(&conn->request);
 }
 
 static bool

@@ -4,6 +4,9 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
+
+#include "log-limit.h"
 
 static struct {
 	const char *ident;
@@ -12,6 +15,7 @@ static struct {
 } log_state = { .ident = "tapdisk" };
 
 static __thread char last_error[256];
+static __thread struct log_limit *limit;
 
 void
 tapdisk_log_open(const char *ident, bool to_stderr)
@@ -68,11 +72,49 @@ log_remember(const char *text)
 }
 
 static void
-log_emit(int priority, const char *text)
+log_emit_line(int priority, const char *text)
 {
 	syslog(priority, "%s", text);
 	if (log_state.to_stderr)
 		fprintf(stderr, "%s: %s\n", log_state.ident, text);
+}
+
+static int64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static void
+log_emit(int priority, const char *text)
+{
+	char left_out[64];
+
+	if (!limit) {
+		log_emit_line(priority, text);
+		return;
+	}
+	if (!log_limit_pass(limit, now_ns()))
+		return;
+	if (limit->left_out) {
+		snprintf(left_out, sizeof(left_out), "%u lines like the next were left out",
+			 limit->left_out);
+		log_emit_line(LOG_WARNING, left_out);
+		limit->left_out = 0;
+	}
+	log_emit_line(priority, text);
+}
+
+struct log_limit *
+tapdisk_log_limit(struct log_limit *next)
+{
+	struct log_limit *before = limit;
+
+	limit = next;
+	return before;
 }
 
 static void

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <syslog.h>
 
+struct log_limit; /* log-limit.h */
+
 #define TLOG_WARN 0
 #define TLOG_INFO 1
 #define TLOG_DBG  2
@@ -31,6 +33,14 @@ void __tlog_write(int level, const char *fmt, ...) __attribute__((format(printf,
 
 /* An error; the text is remembered. */
 void __tlog_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * What this thread says is counted against limit from now on, and left out where that is
+ * exceeded; NULL: against none. Returns what it was before, to be set again. For all that a
+ * guest or a client can have us say as often as it likes: each has a limit of its own. An
+ * error is remembered in any case.
+ */
+struct log_limit *tapdisk_log_limit(struct log_limit *limit);
 
 /*
  * The text of this thread's last error since it was cleared, or "". At most 255 bytes.

@@ -207,6 +207,18 @@ conn_kill(struct nbd_conn *conn)
 		nbd_request_abandon(req, conn->goodbye);
 }
 
+/* As conn_kill(), and says why. */
+static void
+conn_hang_up(struct nbd_conn *conn, const char *why)
+{
+	struct log_limit *before = tapdisk_log_limit(&conn->host->log);
+
+	tlog_syslog(TLOG_WARN, "nbd: minor %u: hung up on a client: %s", conn->host->minor,
+		    why);
+	tapdisk_log_limit(before);
+	conn_kill(conn);
+}
+
 static void
 conn_writable(event_id_t id, char mode, void *private)
 {
@@ -222,11 +234,8 @@ conn_wait_writable(struct nbd_conn *conn)
 {
 	conn->write_event = tapdisk_server_register_event(SCHEDULER_POLL_WRITE_FD, conn->fd,
 							  TV_INF, conn_writable, conn);
-	if (conn->write_event < 0) {
-		EPRINTF("nbd: connection closed: cannot wait for the client: %s",
-			strerror(-conn->write_event));
-		conn_kill(conn);
-	}
+	if (conn->write_event < 0)
+		conn_hang_up(conn, strerror(-conn->write_event));
 }
 
 /* What remains of the replies, as far as sent says. */
@@ -597,10 +606,8 @@ nbd_conn_open(struct nbd_host *host, int fd)
 	host->n_conns++;
 
 	err = conn_start(conn);
-	if (err) {
-		EPRINTF("nbd: a client cannot be served: %s", strerror(-err));
-		conn_kill(conn);
-	}
+	if (err)
+		conn_hang_up(conn, strerror(-err));
 	settle();
 }
 
@@ -637,8 +644,12 @@ conn_look(struct nbd_conn *conn)
 	const bool deaf = patience_look(&conn->taking, conn->write_event > 0);
 
 	/* A client that is not listened to is not heard to leave, either. */
-	if (mute || deaf || (conn->masked && private_socket_peer_gone(conn->fd)))
+	if (conn->masked && private_socket_peer_gone(conn->fd))
 		conn_kill(conn);
+	else if (mute)
+		conn_hang_up(conn, "it does not go on with what it has begun");
+	else if (deaf)
+		conn_hang_up(conn, "it does not take its replies");
 }
 
 void

@@ -24,7 +24,9 @@ struct nbd_conn;
 struct nbd_host {
 	td_vbd_t *vbd;
 	bool readonly;
+	td_uuid_t minor;
 	struct nbd_budget budget;
+	struct log_limit log;	/* of what clients can have us log */
 	struct list_head conns; /* nbd_conn.next */
 	unsigned int n_conns;
 	/* A connection has been freed. May free the host. */

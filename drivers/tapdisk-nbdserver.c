@@ -101,6 +101,7 @@ tapdisk_nbdserver_start(td_vbd_t *vbd, td_uuid_t minor, bool readonly,
 		return -ENOMEM;
 	n_servers++;
 	server->host.vbd = vbd;
+	server->host.minor = minor;
 	server->host.readonly = readonly;
 	server->host.freed = server_conn_freed;
 	INIT_LIST_HEAD(&server->host.conns);

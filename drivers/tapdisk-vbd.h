@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include "log-limit.h"
 #include "tapdisk.h"
 #include "tapdisk-stats.h"
 
@@ -126,6 +127,7 @@ struct td_vbd_handle {
 	int lock_fd;		/* the minor's marker file, or -1: who attached it */
 	struct tapdisk_nbdserver *nbdserver; /* who opened it */
 	struct tapdisk_blkif *blkif;	     /* a guest's ring, or NULL */
+	struct log_limit guest_log;	     /* of what a guest can have us log */
 	struct list_head next;		     /* tapdisk_server_get_all_vbds() */
 };
 

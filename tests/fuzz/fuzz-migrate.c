@@ -2,6 +2,7 @@
 /* links: drivers/tapdisk-loop.o */
 /* links: drivers/private-socket.o drivers/tapdisk-nbd-connection.o */
 /* links: drivers/tapdisk-nbd-request.o drivers/tapdisk-nbd-memory.o */
+/* links: drivers/tapdisk-control-ring.o */
 /* links: tests/fuzz/host.o drivers/block-migrate.o drivers/migrate-commands.o */
 /* links: drivers/migrate-control.o drivers/migrate-disk.o drivers/migrate-record.o */
 /* links: drivers/state-dir.o drivers/migrate-end.o drivers/migrate-registry.o */

@@ -2,6 +2,7 @@
 /* links: drivers/tapdisk-loop.o */
 /* links: drivers/private-socket.o drivers/tapdisk-nbd-connection.o */
 /* links: drivers/tapdisk-nbd-request.o drivers/tapdisk-nbd-memory.o */
+/* links: drivers/tapdisk-control-ring.o */
 /* links: tests/fuzz/host.o drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */

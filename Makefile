@@ -53,7 +53,7 @@ CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.
 SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-live.c \
 	  drivers/migrate-recover.c drivers/migrate-file.c drivers/migrate-unnamed.c \
-	  drivers/migrate-new.c drivers/migrate-registry.c drivers/state-dir.c \
+	  drivers/migrate-new.c drivers/migrate-registry.c drivers/migrate-text.c drivers/state-dir.c \
 	  $(wildcard drivers/image-*.c))
 # Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one, and
 # there is no tapback.

@@ -9,6 +9,7 @@
 #include "libtapctl.h"
 #include "migrate-commands.h"
 #include "migrate-journal-file.h"
+#include "migrate-text.h"
 
 static uint64_t
 bytes_of(const struct migrate_journal_file *f, side_mask sides)
@@ -24,10 +25,10 @@ describe(const struct migrate_journal_file *f, const char *path)
 	bool held = migrate_journal_is_open(path, holder, sizeof(holder));
 
 	return json_pack(
-		"{s:s, s:O, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:s, "
-		"s:{s:I, s:I, s:b}, s:s?}",
-		"journal", path, "migration", f->recovery.settings, "version", (int)c->version,
-		"epoch", (json_int_t)c->epoch, "bytes", "total",
+		"{s:o, s:O, s:i, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I}, s:s, "
+		"s:{s:I, s:I, s:b}, s:o}",
+		"journal", migrate_text_json(path), "migration", f->recovery.settings,
+		"version", (int)c->version, "epoch", (json_int_t)c->epoch, "bytes", "total",
 		(json_int_t)(c->sectors * SECTOR_BYTES), "source",
 		(json_int_t)bytes_of(f, SRC_BIT), "destination",
 		(json_int_t)bytes_of(f, DST_BIT), "both", (json_int_t)bytes_of(f, BOTH),
@@ -36,7 +37,7 @@ describe(const struct migrate_journal_file *f, const char *path)
 		"destination", (json_int_t)f->trusted[DST], "live_changes",
 		recovery_live_name(f->recovery.live), "file", "bytes", (json_int_t)f->len,
 		"used", (json_int_t)c->used, "torn_tail", (int)c->torn, "open_by",
-		held ? holder : NULL);
+		held ? migrate_text_json(holder) : json_null());
 }
 
 static void

@@ -7,7 +7,7 @@
 #include "cli.h"
 #include "migrate-commands.h"
 #include "migrate-client.h"
-#include "migrate-journal.h"
+#include "migrate-text.h"
 
 /* What a tapdisk has given a name, or said. */
 static json_t *
@@ -18,7 +18,7 @@ shown(const char *said)
 
 	if (text) {
 		cli_clean(text);
-		string = migrate_name_json(text);
+		string = migrate_text_json(text);
 	}
 	free(text);
 	return string;

@@ -11,6 +11,7 @@
 #include "image-mark.h"
 #include "libtapctl.h"
 #include "migrate-commands.h"
+#include "migrate-text.h"
 
 static void
 print(const char *image, const struct image_mark *mark, int err)
@@ -31,18 +32,17 @@ print(const char *image, const struct image_mark *mark, int err)
 		       image_mark_role_name(mark->role), mark->uuid, mark->name);
 }
 
-/* A name that is no UTF-8 is not shown. */
 static void
 print_json(const char *image, const char *identity, const struct image_mark *mark, int err)
 {
-	json_t *object =
-		json_pack("{s:s*, s:s, s:n}", "image", image, "identity", identity, "mark");
+	json_t *object = json_pack("{s:o, s:s, s:n}", "image", migrate_text_json(image),
+				   "identity", identity, "mark");
 
 	if (!err)
-		json_object_set_new(object, "mark",
-				    json_pack("{s:s, s:s, s:s*}", "role",
-					      image_mark_role_name(mark->role), "uuid",
-					      mark->uuid, "name", mark->name));
+		json_object_set_new(
+			object, "mark",
+			json_pack("{s:s, s:s, s:o}", "role", image_mark_role_name(mark->role),
+				  "uuid", mark->uuid, "name", migrate_text_json(mark->name)));
 	else if (err == -EBADMSG)
 		json_object_set_new(object, "mark", json_pack("{s:s}", "role", "unknown"));
 	if (!json_dumpf(object, stdout, JSON_INDENT(2)))

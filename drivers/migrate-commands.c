@@ -45,22 +45,23 @@ error_of(const struct migrate *m, const struct migration_status *s)
 	const char *side = migrate_side_name(s->error_side);
 
 	if (s->pause == PAUSE_JOURNAL_FULL || s->pause == PAUSE_JOURNAL_FAILED)
-		return json_sprintf("the journal %s%s%s", m->path,
-				    s->journal_hangs ? " does not answer"
-				    : s->error	     ? ": "
-						     : " is being written again",
-				    !s->journal_hangs && s->error ? error_text(s->error) : "");
+		return migrate_text_printf("the journal %s%s%s", m->path,
+					   s->journal_hangs ? " does not answer"
+					   : s->error	    ? ": "
+							    : " is being written again",
+					   !s->journal_hangs && s->error ? error_text(s->error)
+									 : "");
 	if (migration_over(&m->migration))
 		return migrate_end_error(m);
 	if (!s->error)
 		return json_null();
 	if (s->bad_sectors)
-		return json_sprintf("%" PRIu64 " sectors of the %s %s cannot be read: %s",
-				    s->bad_sectors, side, migrate_setting(m, side),
-				    error_text(s->error));
-	return json_sprintf("the %s %s: %s", side, migrate_setting(m, side),
-			    s->pause == PAUSE_STALLED ? "does not answer"
-						      : error_text(s->error));
+		return migrate_text_printf(
+			"%" PRIu64 " sectors of the %s %s cannot be read: %s", s->bad_sectors,
+			side, migrate_setting(m, side), error_text(s->error));
+	return migrate_text_printf("the %s %s: %s", side, migrate_setting(m, side),
+				   s->pause == PAUSE_STALLED ? "does not answer"
+							     : error_text(s->error));
 }
 
 static json_t *
@@ -129,7 +130,7 @@ journal_of(const struct migrate *m, const struct journal_status *s)
 	bool hangs = m->migration.alone.hangs;
 
 	return json_pack(
-		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "path", migrate_name_json(m->path),
+		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "path", migrate_text_json(m->path),
 		"state", states[hangs ? JOURNAL_FAILED : s->state], "error",
 		hangs	   ? json_string("it does not answer")
 		: s->error ? json_string(error_text(s->error))

@@ -16,6 +16,7 @@
 #include "timeout-math.h"
 
 #include "migrate-control.h"
+#include "migrate-text.h"
 #include "patience.h"
 #include "private-socket.h"
 
@@ -57,8 +58,8 @@ migrate_control_error(int err, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	return json_pack("{s:b, s:{s:i, s:s}}", "ok", 0, "error", "errno", -err, "message",
-			 text);
+	return json_pack("{s:b, s:{s:i, s:o}}", "ok", 0, "error", "errno", -err, "message",
+			 migrate_text_json(text));
 }
 
 static void

@@ -100,9 +100,9 @@ migrate_end_error(const struct migrate *m)
 
 	if (!err)
 		return json_null();
-	return json_sprintf("the mark of the %s %s cannot be changed: %s", side,
-			    migrate_setting(m, side),
-			    err == -ETIMEDOUT ? "it does not answer" : strerror(-err));
+	return migrate_text_printf("the mark of the %s %s cannot be changed: %s", side,
+				   migrate_setting(m, side),
+				   err == -ETIMEDOUT ? "it does not answer" : strerror(-err));
 }
 
 /* --- images ------------------------------------------------------------------------------ */

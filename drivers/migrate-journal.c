@@ -37,21 +37,6 @@ migrate_uuid_text(const uint8_t uuid[16], char text[MIGRATE_UUID_SIZE])
 				uuid[i]);
 }
 
-json_t *
-migrate_name_json(const char *name)
-{
-	json_t *string = json_string(name);
-	char *text = string ? NULL : strdup(name);
-
-	for (char *c = text; c && *c; c++)
-		if (*c & 0x80)
-			*c = '?';
-	if (text)
-		string = json_string(text);
-	free(text);
-	return string;
-}
-
 /* The descriptor, by which it is locked, or -errno. */
 static int
 create(const char *path, const void *bytes, size_t len)

@@ -20,12 +20,6 @@
 #define MIGRATE_UUID_SIZE 37
 #define MIGRATE_STATE_NEW "new" /* "state" of a migration that has not begun */
 
-/*
- * A file's name as a JSON string: names may be any bytes, but JSON's strings are UTF-8,
- * so of other names only the ASCII is shown. NULL if out of memory.
- */
-json_t *migrate_name_json(const char *name);
-
 void migrate_uuid_text(const uint8_t uuid[16], char text[MIGRATE_UUID_SIZE]);
 
 /*

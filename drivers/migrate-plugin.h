@@ -21,6 +21,7 @@
 #include "migrate-journal.h"
 #include "migrate-recover.h"
 #include "migrate-store.h"
+#include "migrate-text.h"
 #include "migrate/error-class.h"
 #include "migrate/migration.h"
 

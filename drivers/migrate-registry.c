@@ -11,6 +11,7 @@
 
 #include "migrate-journal.h"
 #include "migrate-registry.h"
+#include "migrate-text.h"
 #include "state-dir.h"
 
 #define KNOWN	   "migration-"
@@ -90,8 +91,8 @@ registry_put(const char *uuid, const char *journal, const char *source, const ch
 {
 	json_t *object =
 		json_pack("{s:s, s:o, s:o, s:o}", "uuid", uuid, "journal",
-			  migrate_name_json(journal), "source", migrate_name_json(source),
-			  "destination", migrate_name_json(destination));
+			  migrate_text_json(journal), "source", migrate_text_json(source),
+			  "destination", migrate_text_json(destination));
 	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 	char name[NAME];
 	int err = -ENOMEM;

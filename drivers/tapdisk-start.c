@@ -19,6 +19,7 @@
 #include "migrate-journal.h"
 #include "migrate-leftover.h"
 #include "migrate-new.h"
+#include "migrate-text.h"
 #include "migrate-unnamed.h"
 #include "tapdisk-disktype.h"
 #include "tapdisk-driver.h"
@@ -78,7 +79,7 @@ warn(struct start *s, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	tlog_syslog(TLOG_WARN, "%s", text);
-	json_array_append_new(s->warnings, json_string(text));
+	json_array_append_new(s->warnings, migrate_text_json(text));
 }
 
 /* Whether the start is still to be made: somebody waits for it, and the VBD runs. */
@@ -496,7 +497,7 @@ answer(const struct start *s, int err, const char *why)
 {
 	json_t *json =
 		err ? json_pack("{s:b, s:{s:i, s:o}}", "ok", 0, "error", "errno", -err,
-				"message", migrate_name_json(*why ? why : strerror(-err)))
+				"message", migrate_text_json(*why ? why : strerror(-err)))
 		    : json_pack("{s:b, s:s}", "ok", 1, "journal", s->journal);
 	char *text;
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "migrate-text.h"
+
 static void
 stats_fail(td_stats_t *st, int err)
 {
@@ -59,12 +61,18 @@ stats_string(td_stats_t *st, const char *text)
 {
 	stats_append(st, "\"", 1);
 	for (const char *c = text; *c; c++) {
-		if (*c == '"' || *c == '\\')
+		size_t bytes = migrate_utf8_bytes(c);
+
+		if (*c == '"' || *c == '\\') {
 			stats_printf(st, "\\%c", *c);
-		else if ((unsigned char)*c < 0x20)
+		} else if ((unsigned char)*c < 0x20) {
 			stats_printf(st, "\\u%04x", (unsigned char)*c);
-		else
-			stats_append(st, c, 1);
+		} else if (bytes) {
+			stats_append(st, c, bytes);
+			c += bytes - 1;
+		} else {
+			stats_append(st, "?", 1);
+		}
 	}
 	stats_append(st, "\"", 1);
 }

@@ -67,7 +67,7 @@ start_disk() {
 	local marker
 	marker=$(tap create -a "$@") || die "tap-ctl create -a $* failed"
 	minor=${marker##*/tapdisk-}
-	pid=$(tap list -m "$minor" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')
+	pid=$(tap list -m "$minor" | LC_ALL=C sed -n 's/^pid=\([0-9]*\).*/\1/p')
 	[ -n "$pid" ] || die "tap-ctl list does not show minor $minor"
 	started+=("$pid")
 	# shellcheck disable=SC2034 # for the test
@@ -88,7 +88,7 @@ unmark() { # FILE
 }
 
 disk_args() { # TYPE:NAME that the running VBD is made of
-	tap list -p "$pid" -m "$minor" | sed -n 's/.* args=//p'
+	tap list -p "$pid" -m "$minor" | LC_ALL=C sed -n 's/^pid=[0-9]* minor=[0-9]* state=[^ ]* args=//p'
 }
 
 runs_on() { # TYPE:NAME

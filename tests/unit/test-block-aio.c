@@ -5,7 +5,7 @@
 /* links: drivers/zero-as-is.o drivers/state-dir.o */
 /* links: drivers/image-identity.o drivers/image-mark.o drivers/image-lock.o */
 /* links: drivers/tapdisk-interface.o drivers/tapdisk-driver.o drivers/tapdisk-disktype.o */
-/* links: drivers/tapdisk-server.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
+/* links: drivers/tapdisk-server.o drivers/tapdisk-stats.o drivers/migrate-text.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
 /* links: drivers/migrate-disk.o */
 /* The aio driver, on real files. */

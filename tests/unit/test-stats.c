@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/tapdisk-stats.o */
+/* links: drivers/tapdisk-stats.o drivers/migrate-text.o */
 /* The writer of JSON: what it writes, a JSON library reads. */
 #include <errno.h>
 #include <setjmp.h>
@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "migrate-text.h"
 #include "tapdisk-stats.h"
 
 static td_stats_t st;
@@ -172,12 +173,66 @@ a_long_text_grows(void **state)
 	json_decref(json);
 }
 
+/* Names of files may be any bytes. */
+static void
+what_is_no_utf8_is_shown_by_question_marks(void **state)
+{
+	static const struct {
+		const char *bytes, *shown;
+	} names[] = {
+		{ "gr\xfcn", "gr?n" }, /* Latin 1 */
+		{ "\xc3\xa4\xff\xe2\x82\xac", "\xc3\xa4?\xe2\x82\xac" },
+		{ "cut \xe2\x82", "cut ??" },
+		{ "\xc0\xaf", "??" },			    /* a slash, the long way */
+		{ "\xed\xa0\x80", "???" },		    /* half of a pair of UTF-16 */
+		{ "\xf4\x90\x80\x80", "????" },		    /* more than there is */
+		{ "\xf0\x9f\x92\xbe", "\xf0\x9f\x92\xbe" }, /* a floppy disk */
+		{ "\x80\x9b\"\\\t", "??\"\\\t" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		json_t *json, *text = migrate_text_json(names[i].bytes);
+
+		tapdisk_stats_init(&st);
+		tapdisk_stats_enter(&st, '{');
+		tapdisk_stats_field(&st, "name", "s", names[i].bytes);
+		tapdisk_stats_leave(&st, '}');
+		json = parsed();
+		assert_string_equal(json_string_value(json_object_get(json, "name")),
+				    names[i].shown);
+		assert_string_equal(json_string_value(text), names[i].shown);
+		json_decref(text);
+		json_decref(json);
+	}
+}
+
+static void
+every_byte_is_text_of_some_kind(void **state)
+{
+	for (int c = 1; c < 256; c++) {
+		char name[3] = { 'x', (char)c, '\0' };
+		json_t *json;
+
+		tapdisk_stats_init(&st);
+		tapdisk_stats_enter(&st, '[');
+		tapdisk_stats_val(&st, "s", name);
+		tapdisk_stats_leave(&st, ']');
+		json = parsed();
+		if (c >= 0x80)
+			name[1] = '?';
+		assert_string_equal(json_string_value(json_array_get(json, 0)), name);
+		json_decref(json);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(every_kind_of_value_is_read_back, setup),
 		cmocka_unit_test_setup(strings_are_escaped, setup),
+		cmocka_unit_test_setup(what_is_no_utf8_is_shown_by_question_marks, setup),
+		cmocka_unit_test_setup(every_byte_is_text_of_some_kind, setup),
 		cmocka_unit_test_setup(the_text_is_spaced_as_blktap_spaces_it, setup),
 		cmocka_unit_test_setup(nesting_too_deep_is_an_error_and_nothing_else, setup),
 		cmocka_unit_test_setup(nesting_as_deep_as_allowed_is_written, setup),

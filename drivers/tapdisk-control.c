@@ -412,8 +412,8 @@ control_disk_info(struct control_conn *conn)
 }
 
 /*
- * A pause or close has ended. The client that waits for it, if it still does, is
- * the only one: the VBD allows one such operation at a time.
+ * A pause or close has ended. The VBD allows one such operation at a time; a close may have
+ * been asked for by several clients, some of whom do not wait any more.
  */
 static void
 control_finished(td_vbd_t *vbd, int err, void *token)
@@ -421,10 +421,8 @@ control_finished(td_vbd_t *vbd, int err, void *token)
 	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
 		struct control_conn *conn = &control.conns[i];
 
-		if (conn->state == CONN_WORKING && conn->vbd == vbd) {
+		if (conn->state == CONN_WORKING && conn->vbd == vbd)
 			conn_answer(conn, err);
-			break;
-		}
 	}
 }
 

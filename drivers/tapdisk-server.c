@@ -10,6 +10,7 @@
 #include "libaio-backend.h"
 #include "tapdisk-control.h"
 #include "tapdisk-log.h"
+#include "tapdisk-lost.h"
 #include "tapdisk-loop.h"
 #include "tapdisk-message.h"
 #include "tapdisk-worker.h"
@@ -125,6 +126,8 @@ server_run_vbds(void)
 	const unsigned int before = server.vbds_changed;
 	td_vbd_t *vbd;
 
+	if (tapdisk_lost_run())
+		return false;
 	list_for_each_entry(vbd, &server.vbds, next) {
 		tapdisk_vbd_run(vbd);
 		/* It may have lent the loop, and be gone. */

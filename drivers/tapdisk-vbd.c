@@ -10,6 +10,7 @@
 #include "tapdisk-driver.h"
 #include "tapdisk-image.h"
 #include "tapdisk-interface.h"
+#include "tapdisk-lost.h"
 #include "tapdisk-loop.h"
 #include "tapdisk-server.h"
 #include "timeout-math.h"
@@ -633,8 +634,17 @@ vbd_finish_close(td_vbd_t *vbd)
 		vbd->name = NULL;
 		vbd->state = TD_VBD_CLOSED;
 	}
+	tapdisk_lost_unwatch(vbd);
 	/* This may lend the loop as well. */
 	vbd_done(vbd, err);
+	vbd->busy--;
+}
+
+void
+tapdisk_vbd_lost(td_vbd_t *vbd)
+{
+	vbd->busy++;
+	vbd_done(vbd, 0);
 	vbd->busy--;
 }
 
@@ -736,6 +746,20 @@ vbd_refuse_new(td_vbd_t *vbd)
 	}
 }
 
+/* The close is under way: from now on it waits for nothing but requests with the driver. */
+static int
+vbd_force(td_vbd_t *vbd)
+{
+	int err = vbd->image ? tapdisk_lost_watch(vbd) : 0;
+
+	if (err)
+		EPRINTF("VBD %u: is closed once its disk answers, however long that takes: %s",
+			vbd->minor, strerror(-err));
+	vbd->req_timeout = 0;
+	vbd_refuse_new(vbd);
+	return 0;
+}
+
 int
 tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 {
@@ -745,7 +769,9 @@ tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 		EPRINTF("VBD %u is not open", vbd->minor);
 		return -EINVAL;
 	}
-	if (vbd->state & TD_VBD_SHUTDOWN_REQUESTED || (vbd_is_busy(vbd) && !force)) {
+	if (vbd->state & TD_VBD_SHUTDOWN_REQUESTED)
+		return force ? vbd_force(vbd) : 0;
+	if (vbd_is_busy(vbd) && !force) {
 		EPRINTF("VBD %u is being paused or closed", vbd->minor);
 		return -EBUSY;
 	}
@@ -760,8 +786,8 @@ tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 	vbd->done = done;
 	vbd->token = token;
 	if (force)
-		vbd->req_timeout = 0;
-	if (force || !vbd->image)
+		return vbd_force(vbd);
+	if (!vbd->image)
 		vbd_refuse_new(vbd);
 	return 0;
 }

@@ -122,6 +122,7 @@ struct td_vbd_handle {
 	 * freed, and nothing else begins: no opening, pause, close, switch or detaching.
 	 */
 	unsigned int busy;
+	int lost_event; /* tapdisk-lost.c's; 0: none */
 
 	td_sector_count_t secs; /* served to the guest */
 	int lock_fd;		/* the minor's marker file, or -1: who attached it */
@@ -133,6 +134,8 @@ struct td_vbd_handle {
 
 /* A closed VBD, or NULL. */
 td_vbd_t *tapdisk_vbd_create(td_uuid_t minor);
+/* It is on no list of the server's any more (tapdisk-lost.c): who closes it is told so. */
+void tapdisk_vbd_lost(td_vbd_t *vbd);
 /* Frees a closed one that is not on any list. */
 void tapdisk_vbd_free(td_vbd_t *vbd);
 
@@ -170,7 +173,9 @@ int tapdisk_vbd_resume(td_vbd_t *vbd, const char *name);
  * Refuses new requests, waits for those in flight, closes the image. Held ones
  * fail with -ESHUTDOWN if the VBD is paused. As tapdisk_vbd_pause() otherwise,
  * but cannot be undone. force: takes over from a pause, whose done() gets
- * -ECANCELED, and gives up parts that the driver is too busy for.
+ * -ECANCELED, gives up parts that the driver is too busy for, and does not wait for ever
+ * for those that are with it (tapdisk-lost.h). Of a VBD that is being closed already it is
+ * 0, and the first one's done() will be called; force has its effect all the same.
  */
 int tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* links: drivers/tapdisk-lost.o */
 /* links: drivers/tapdisk-loop.o drivers/thread-io.o */
 /* links: drivers/block-aio.o drivers/image-name.o drivers/tapdisk-vbd.o */
 /* links: drivers/tapdisk-image.o */

@@ -73,6 +73,9 @@ struct tdaio {
 	uint64_t size;	/* bytes, when it was opened */
 	uint64_t end;	/* bytes: as much is there, as far as has been seen */
 	uint64_t wrote; /* bytes: nothing behind that was written */
+	struct td_work look;
+	off_t look_size; /* bytes, or -errno */
+	bool looking;
 
 	struct list_head works; /* zeroes and status; the first one is running */
 
@@ -164,17 +167,23 @@ tdaio_answer_step(struct tdaio_request *req)
  * that was ever seen counts. What reaches behind it fails, until the image is opened
  * again, and with it the first flush after a write there was lost.
  *
- * The size is looked at by the worker threads only, after each of their calls: the
- * loop has nothing but a comparison to do for a read or a write. A device does not
- * grow by being written, and its kernel knows its end.
+ * The size is looked at by the worker threads, after each of their calls and when
+ * something has failed, and before writes are submitted, for as many as are at once;
+ * for all else a read or a write costs a comparison. A device does not grow by being
+ * written, and its kernel knows its end.
  */
 
 /* Bytes, or -errno. May wait. */
 static off_t
 tdaio_size_now(const struct tdaio *aio)
 {
-	off_t size = lseek(aio->fd, 0, SEEK_END);
+	struct stat st = { 0 };
+	off_t size;
 
+	/* A search for data holds the descriptor's offset for as long as it takes. */
+	if (!aio->block_device)
+		return fstat(aio->fd, &st) ? -errno : st.st_size;
+	size = lseek(aio->fd, 0, SEEK_END);
 	return size < 0 ? -errno : size;
 }
 
@@ -221,9 +230,52 @@ tdaio_may_write(struct tdaio *aio, td_request_t treq)
 /* --- reading and writing ------------------------------------------------------ */
 
 static void
+tdaio_look_run(struct td_work *work)
+{
+	struct tdaio *aio = list_entry(work, struct tdaio, look);
+
+	aio->look_size = tdaio_size_now(aio);
+}
+
+static void
+tdaio_look_done(struct td_work *work)
+{
+	struct tdaio *aio = list_entry(work, struct tdaio, look);
+
+	aio->looking = false;
+	tdaio_learn_size(aio, aio->look_size);
+}
+
+/* Something has failed: because the file was cut off? */
+static void
+tdaio_look(struct tdaio *aio)
+{
+	if (aio->looking || aio->block_device)
+		return;
+	aio->looking = true;
+	aio->look.run = tdaio_look_run;
+	aio->look.done = tdaio_look_done;
+	tapdisk_worker_submit(&aio->look);
+}
+
+static void
 tdaio_io_done(void *arg, struct tiocb *tiocb, int err)
 {
-	tdaio_finish(arg, err);
+	struct tdaio_request *req = arg;
+
+	if (err)
+		tdaio_look(req->aio);
+	tdaio_finish(req, err);
+}
+
+/* A write that would make the file longer would do so because it was cut off. */
+static void
+tdaio_prep_write(struct tdaio_request *req, void *buf, int secs, td_queue_callback_t done)
+{
+	td_prep_write(req->aio->driver, &req->tiocb, req->aio->fd, buf,
+		      (size_t)secs << SECTOR_SHIFT, (long long)(req->treq.sec << SECTOR_SHIFT),
+		      done, req);
+	req->tiocb.within = !req->aio->block_device;
 }
 
 static void
@@ -253,8 +305,7 @@ tdaio_queue_write(td_driver_t *driver, td_request_t treq)
 	req = tdaio_get(aio, treq);
 	if (!req)
 		return;
-	td_prep_write(driver, &req->tiocb, aio->fd, treq.buf, (size_t)treq.secs << SECTOR_SHIFT,
-		      (long long)(treq.sec << SECTOR_SHIFT), tdaio_io_done, req);
+	tdaio_prep_write(req, treq.buf, treq.secs, tdaio_io_done);
 	td_queue_tiocb(driver, &req->tiocb);
 }
 
@@ -421,13 +472,10 @@ static void
 tdaio_zero_write(struct tdaio_request *req)
 {
 	const int most = AIO_ZERO_BYTES >> SECTOR_SHIFT;
-	td_driver_t *driver = req->aio->driver;
 
 	req->secs = req->treq.secs < most ? req->treq.secs : most;
-	td_prep_write(driver, &req->tiocb, req->aio->fd, tdaio_zeroes,
-		      (size_t)req->secs << SECTOR_SHIFT,
-		      (long long)(req->treq.sec << SECTOR_SHIFT), tdaio_zero_written, req);
-	td_queue_tiocb(driver, &req->tiocb);
+	tdaio_prep_write(req, tdaio_zeroes, req->secs, tdaio_zero_written);
+	td_queue_tiocb(req->aio->driver, &req->tiocb);
 }
 
 /* Whether this image cannot do what the request needs. */
@@ -807,7 +855,7 @@ tdaio_close(td_driver_t *driver)
 {
 	struct tdaio *aio = driver->data;
 
-	while (aio->in_flight)
+	while (aio->in_flight || aio->looking)
 		tapdisk_server_iterate();
 	tapdisk_loop_lend();
 	tdaio_free(aio);

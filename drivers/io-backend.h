@@ -12,6 +12,7 @@
 #define IO_BACKEND_H
 
 #include <libaio.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "list.h"
@@ -23,6 +24,9 @@ typedef void (*td_queue_callback_t)(void *arg, struct tiocb *tiocb, int err);
 struct tiocb {
 	td_queue_callback_t cb;
 	void *arg;
+
+	/* Set after it was prepared: a write that is -EIO rather than make its file longer. */
+	bool within;
 
 	/* The backend's. */
 	struct iocb iocb;

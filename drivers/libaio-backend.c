@@ -4,19 +4,44 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tapdisk-loop.h"
 
 #define LIBAIO_REAP 64 /* completions taken from the kernel at a time */
 
+long
+libaio_within(long n, struct iocb **iocbs)
+{
+	struct stat st;
+	int fd = -1;
+
+	for (long i = 0; i < n; i++) {
+		const struct iocb *iocb = iocbs[i];
+		const struct tiocb *tiocb = list_entry(iocbs[i], struct tiocb, iocb);
+
+		if (!tiocb->within)
+			continue;
+		if (iocb->aio_fildes != fd) {
+			fd = iocb->aio_fildes;
+			if (fstat(fd, &st))
+				return i;
+		}
+		if (iocb->u.c.offset + (long long)iocb->u.c.nbytes > st.st_size)
+			return i;
+	}
+	return n;
+}
+
 static long
 libaio_kernel_submit(struct libaio *aio, long n, struct iocb **iocbs)
 {
-	int res;
+	long res;
 
 	tapdisk_loop_lend_if_slow();
-	res = io_submit(aio->ctx, n, iocbs);
+	n = libaio_within(n, iocbs);
+	res = n ? io_submit(aio->ctx, n, iocbs) : -EIO;
 	tapdisk_loop_take_back();
 	return res;
 }
@@ -68,6 +93,7 @@ libaio_prep(struct libaio *aio, struct tiocb *tiocb, int fd, bool write, char *b
 	tiocb->iocb.data = tiocb;
 	tiocb->cb = cb;
 	tiocb->arg = arg;
+	tiocb->within = false;
 }
 
 static struct libaio_file *

@@ -80,6 +80,13 @@ bool libaio_submit(struct libaio *aio);
  */
 void libaio_complete(struct libaio *aio);
 
+/*
+ * How many of the first ones may go on: the next one would make a file longer that it must
+ * not (tiocb.within). It costs a look at the file, for as many as are submitted at once;
+ * that may wait as they may. Somebody who cuts the file off just then is not noticed.
+ */
+long libaio_within(long n, struct iocb **iocbs);
+
 /* Takes the completion of one: bytes, or -errno; for libaio_complete() to deliver. */
 void libaio_take(struct libaio *aio, struct tiocb *tiocb, long res);
 

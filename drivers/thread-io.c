@@ -24,9 +24,13 @@ static void
 slot_run(struct td_work *work)
 {
 	struct slot *slot = list_entry(work, struct slot, work);
-	const struct iocb *iocb = &slot->tiocb->iocb;
+	struct iocb *iocb = &slot->tiocb->iocb;
 	ssize_t n;
 
+	if (!libaio_within(1, &iocb)) {
+		slot->res = -EIO;
+		return;
+	}
 	do {
 		n = iocb->aio_lio_opcode == IO_CMD_PWRITE
 			    ? pwrite(iocb->aio_fildes, iocb->u.c.buf, iocb->u.c.nbytes,

@@ -17,7 +17,8 @@
 /* links: drivers/migrate-recover.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
-/* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/migrate-text.o drivers/tapdisk-log.o */
+/* links: drivers/migrate-text.o */
+/* links: drivers/tapdisk-control.o drivers/tapdisk-stats.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
 /* links: drivers/thread-io.o */
 /* links: drivers/tapdisk-inflight.o drivers/tapdisk-blkif.o drivers/tapdisk-ring.o */

@@ -4,7 +4,8 @@
 /* links: control/migrate-client.o control/migrate-follow.o control/tap-ctl-list.o */
 /* links: control/tap-ctl-stats.o drivers/migrate-journal.o drivers/migrate-unnamed.o */
 /* links: drivers/migrate-file.o */
-/* links: drivers/image-lock.o drivers/migrate-text.o drivers/migrate-registry.o drivers/state-dir.o */
+/* links: drivers/migrate-text.o */
+/* links: drivers/image-lock.o drivers/migrate-registry.o drivers/state-dir.o */
 /*
  * tap-ctl against a tapdisk that answers anything. The input: a byte for what is
  * asked, a byte for whether stdout is a terminal, then all that the tapdisk says,

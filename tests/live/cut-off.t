@@ -44,23 +44,20 @@ is_lost() { # WHERE
 	refuses "$1: the guest reads an error behind the end" "read failed: Input/output error" guest "read 12M 1M"
 }
 
-for strategy in lr slr aio mirror dbt; do
-	for dst in created existing; do
-		case="$strategy, $dst"
-		begin "$strategy" $dst
-		truncate -s 8M src
-		mig resume >/dev/null
-		ok "$case: a source that is cut off stops the copy" paused_by source-errors
-		refuses "$case: it does not complete" "source-errors" mig complete --wait
-		is_lost "$case"
-		ok "$case: the guest reads what is left" guest "read 6M 2M"
-		ok "$case: what is left can be written" guest "write -P 9 1M 64k"
-		ok "$case: cancel leads back, for nothing is only on the destination" mig cancel --wait
-		is_lost "$case, cancelled"
-		ok "$case: the guest reads what it wrote" guest "read -P 9 1M 64k"
-		stop_disk
-		is "$(stat -c %s src)" $((8 * mib)) "$case: nobody has made the source look whole again"
-	done
+for case in "lr, created" "lr, existing" "slr, created" "aio, existing" "mirror, created" "dbt, existing"; do
+	begin "${case%,*}" "${case#* }"
+	truncate -s 8M src
+	mig resume >/dev/null
+	ok "$case: a source that is cut off stops the copy" paused_by source-errors
+	refuses "$case: it does not complete" "source-errors" mig complete --wait
+	is_lost "$case"
+	ok "$case: the guest reads what is left" guest "read 6M 2M"
+	ok "$case: what is left can be written" guest "write -P 9 1M 64k"
+	ok "$case: cancel leads back, for nothing is only on the destination" mig cancel --wait
+	is_lost "$case, cancelled"
+	ok "$case: the guest reads what it wrote" guest "read -P 9 1M 64k"
+	stop_disk
+	is "$(stat -c %s src)" $((8 * mib)) "$case: nobody has made the source look whole again"
 done
 
 # The destination of a rollback is what the source lacks.
@@ -102,6 +99,23 @@ ok "mirror: a source that has lost what the destination has is no way back" wait
 	'.state == "rolling-back" and .reason == "source-errors"'
 ok "mirror: the guest has all of its data" qemu-img compare -f raw -F raw pristine "$uri"
 kill -KILL "$pid"
+
+# The guest writes behind the end before anybody has looked, and so does the copier. Both
+# would make the file longer, with zeroes in the place of what is lost.
+sparse_disk
+truncate -s 8M src
+refuses "a write behind the end fails" "Input/output error" guest "write 15M 1M"
+is_lost "after a write"
+is "$(stat -c %s src)" $((8 * mib)) "and the file is as long as it was left"
+stop_disk
+begin slr created
+truncate -s 2M dst
+mig resume >/dev/null
+ok "a destination that is cut off first of all stops the copy" paused_by destination-errors
+is "$(stat -c %s dst)" $((2 * mib)) "and is not made longer by it"
+ok "cancel leads back" mig cancel --wait
+ok "the disk is as it was" qemu-img compare -f raw -F raw pristine "$uri"
+stop_disk
 
 # Without any migration.
 sparse_disk

@@ -6,7 +6,8 @@
 /* links: drivers/zero-as-is.o drivers/state-dir.o */
 /* links: drivers/image-identity.o drivers/image-mark.o drivers/image-lock.o */
 /* links: drivers/tapdisk-interface.o drivers/tapdisk-driver.o drivers/tapdisk-disktype.o */
-/* links: drivers/tapdisk-server.o drivers/tapdisk-stats.o drivers/migrate-text.o drivers/tapdisk-log.o */
+/* links: drivers/tapdisk-server.o drivers/tapdisk-stats.o drivers/migrate-text.o */
+/* links: drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-worker.o drivers/scheduler.o drivers/libaio-backend.o */
 /* links: drivers/migrate-disk.o */
 /* The aio driver, on real files. */
@@ -589,6 +590,42 @@ a_file_that_was_cut_off_does_not_become_whole_by_growing(void **state)
 	tapdisk_image_close(image);
 }
 
+/* Before anything has looked at its size: a write, and what it cannot be part of. */
+static void
+a_write_does_not_make_a_file_longer_that_was_cut_off(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(write_all(image, data, 0, 4 * MIB_SECTORS), 0);
+	assert_int_equal(truncate(path, MIB), 0);
+	expect();
+	for (td_sector_t sec = 0; sec < 4 * MIB_SECTORS; sec += MIB_SECTORS / 4)
+		td_queue_write(image, request(TD_OP_WRITE, data, sec, MIB_SECTORS / 4));
+	assert_int_equal(wait_for(4 * MIB_SECTORS), -EIO);
+	assert_int_equal(answers, 16);
+	assert_int_equal(file_size(), MIB);
+	assert_int_equal(read_all(image, back, 0, MIB_SECTORS), 0);
+	assert_memory_equal(back + MIB / 4 * 3, data, MIB / 4);
+	assert_int_equal(write_all(image, data, MIB_SECTORS - 8, 16), -EIO);
+	assert_int_equal(write_all(image, data, 4 * MIB_SECTORS - 8, 8), -EIO);
+	assert_int_equal(file_size(), MIB);
+	tapdisk_image_close(image);
+}
+
+static void
+what_was_lost_does_not_come_back_as_zeroes(void **state)
+{
+	td_image_t *image = opened(0);
+
+	assert_int_equal(write_all(image, data, 0, 4 * MIB_SECTORS), 0);
+	assert_int_equal(truncate(path, MIB), 0);
+	assert_int_equal(read_all(image, back, 2 * MIB_SECTORS, 8), -EIO);
+	assert_int_equal(flush(image), -EIO);
+	assert_int_equal(truncate(path, 4 * MIB), 0);
+	assert_int_equal(read_all(image, back, 2 * MIB_SECTORS, 8), -EIO);
+	tapdisk_image_close(image);
+}
+
 static void
 zeroes_are_not_made_behind_the_end(void **state)
 {
@@ -689,6 +726,8 @@ main(void)
 		TEST(behind_the_end_of_a_file_is_an_error_not_a_hole),
 		TEST(a_hole_that_was_there_is_told_up_to_where_the_file_is_cut_off),
 		TEST(a_file_that_was_cut_off_does_not_become_whole_by_growing),
+		TEST(a_write_does_not_make_a_file_longer_that_was_cut_off),
+		TEST(what_was_lost_does_not_come_back_as_zeroes),
 		TEST(zeroes_are_not_made_behind_the_end),
 		TEST(a_flush_tells_once_of_writes_that_were_cut_off),
 		TEST(what_was_never_written_can_be_flushed_without_the_end),

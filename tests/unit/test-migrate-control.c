@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* links: drivers/migrate-control.o drivers/migrate-text.o drivers/private-socket.o drivers/scheduler.o */
+/* links: drivers/migrate-text.o */
+/* links: drivers/migrate-control.o drivers/private-socket.o drivers/scheduler.o */
 /* links: drivers/tapdisk-log.o */
 /*
  * A migration's socket and clients that dawdle: nothing is kept or done for them without

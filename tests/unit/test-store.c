@@ -6,7 +6,8 @@
 /* links: drivers/tapdisk-worker.o drivers/tapdisk-log.o */
 /* links: drivers/tapdisk-server.o drivers/tapdisk-vbd.o drivers/tapdisk-image.o */
 /* links: drivers/tapdisk-interface.o drivers/tapdisk-driver.o drivers/tapdisk-disktype.o */
-/* links: drivers/tapdisk-stats.o drivers/migrate-text.o drivers/scheduler.o drivers/libaio-backend.o */
+/* links: drivers/migrate-text.o */
+/* links: drivers/tapdisk-stats.o drivers/scheduler.o drivers/libaio-backend.o */
 /* The journal's files: the store, the live changes, and what is made and loaded. */
 #include <errno.h>
 #include <fcntl.h>

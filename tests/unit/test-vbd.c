@@ -3,7 +3,8 @@
 /* links: drivers/tapdisk-loop.o drivers/thread-io.o */
 /* links: drivers/tapdisk-vbd.o drivers/tapdisk-image.o drivers/tapdisk-interface.o */
 /* links: drivers/tapdisk-driver.o drivers/tapdisk-disktype.o drivers/tapdisk-server.o */
-/* links: drivers/tapdisk-stats.o drivers/migrate-text.o drivers/tapdisk-log.o drivers/tapdisk-worker.o */
+/* links: drivers/migrate-text.o */
+/* links: drivers/tapdisk-stats.o drivers/tapdisk-log.o drivers/tapdisk-worker.o */
 /* links: drivers/scheduler.o drivers/libaio-backend.o */
 /*
  * A VBD over a driver whose answers the test gives by hand. An image's name is

@@ -47,7 +47,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 ENGINE_OBJ  := $(call obj,$(wildcard drivers/migrate/*.c))
 TAPBACK_OBJ := $(call obj,$(wildcard drivers/tapback*.c) $(wildcard control/libtapctl-*.c) \
-	  drivers/background.c drivers/scheduler.c drivers/tapdisk-log.c)
+	  drivers/background.c drivers/fresh-process.c drivers/scheduler.c drivers/tapdisk-log.c)
 TAPDISK_OBJ := $(filter-out %/tapback.o $(BUILD)/obj/drivers/tapback-%,$(call obj,$(wildcard drivers/*.c)))
 CONTROL_OBJ := $(call obj,$(wildcard control/*.c))
 # Shared by tapdisk and tap-ctl.

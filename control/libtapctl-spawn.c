@@ -49,7 +49,10 @@ find_tapdisk(char path[PATH_MAX])
 	strcpy(path, "tapdisk"); /* in $PATH */
 }
 
-/* In the child: stdin from nowhere, stdout and, if it is to be kept, stderr to files. */
+/*
+ * In the child: stdin from nowhere, stdout and, if it is to be kept, stderr to files;
+ * nothing else of ours. Our tapdisk sees to that itself, another may not.
+ */
 static void
 exec_tapdisk(int out, int said)
 {
@@ -61,6 +64,8 @@ exec_tapdisk(int out, int said)
 	find_tapdisk(path);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	(void)close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
 	    (said < 0 || dup2(said, STDERR_FILENO) >= 0))
 		execvp(path, argv);

@@ -40,6 +40,7 @@ main(int argc, char **argv)
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* EFBIG is told like other errors */
 	err = cli_run("tap-ctl", commands, argc, argv);
 	if (fflush(stdout) && !err)
 		err = tap_ctl_fail(-errno, "writing the output");

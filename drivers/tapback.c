@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "background.h"
+#include "fresh-process.h"
 #include "scheduler.h"
 #include "tapback-store.h"
 #include "tapback-vbd.h"
@@ -104,13 +105,13 @@ store_changed(event_id_t id, char mode, void *private)
 static int
 wait_for_signals(void)
 {
+	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPWR };
 	sigset_t set;
 	event_id_t event;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+		sigaddset(&set, wanted[i]);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -206,6 +207,7 @@ main(int argc, char **argv)
 	bool foreground = false;
 	int c;
 
+	fresh_process();
 	while ((c = getopt_long(argc, argv, "fdp:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'f':

@@ -3,7 +3,9 @@
  * tapdisk-log.h - messages to syslog, and to whoever asked
  *
  * Everything goes to syslog; to stderr too while tapdisk runs in the foreground
- * or where $TAPDISK_LOG_STDERR is set. The last error is remembered, so that
+ * or where $TAPDISK_LOG_STDERR is set. Logging never waits: what syslogd or stderr
+ * does not take at once is lost, and counted, and the next line that is taken is
+ * preceded by "lines lost here: N". The last error is remembered, so that
  * the control client whose request failed is told in words why.
  *
  * Control characters in a message become '?': names come from untrusted peers.
@@ -17,6 +19,8 @@
 #include <syslog.h>
 
 struct log_limit; /* log-limit.h */
+/* The socket of syslogd, if that is not /dev/log. */
+#define TAPDISK_LOG_SOCKET_ENV "TAPDISK_LOG_SOCKET"
 
 #define TLOG_WARN 0
 #define TLOG_INFO 1

@@ -208,13 +208,12 @@ server_signal_event(event_id_t id, char mode, void *private)
 static int
 server_init_signals(void)
 {
-	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPWR, SIGUSR1 };
 	sigset_t set;
 
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
 		sigaddset(&set, wanted[i]);
-	signal(SIGPIPE, SIG_IGN);
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;
 

@@ -49,8 +49,8 @@ void tapdisk_server_remove_vbd(td_vbd_t *vbd);
 int tapdisk_server_init(void);
 void tapdisk_server_exit(void);
 /*
- * Turns until the last VBD has gone: each was detached, or SIGTERM, SIGINT or
- * SIGHUP came and all could be closed.
+ * Turns until the last VBD has gone: each was detached, or SIGTERM, SIGINT, SIGHUP,
+ * SIGQUIT or SIGPWR came and all could be closed.
  */
 void tapdisk_server_run(void);
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "background.h"
+#include "fresh-process.h"
 #include "tapdisk-control.h"
 #include "tapdisk-log.h"
 #include "tapdisk-message.h"
@@ -48,7 +49,8 @@ usage(FILE *out)
 		"\n"
 		"environment:\n"
 		"  " TAPDISK_RUN_DIR_ENV "        where the sockets are (" TAPDISK_RUN_DIR ")\n"
-		"  TAPDISK_LOG_STDERR    log to stderr too, in the background as well\n");
+		"  TAPDISK_LOG_STDERR    log to stderr too, in the background as well\n"
+		"  TAPDISK_LOG_SOCKET    the socket of syslogd (/dev/log)\n");
 }
 
 /*
@@ -159,6 +161,7 @@ main(int argc, char **argv)
 	bool foreground = false;
 	int c;
 
+	fresh_process();
 	while ((c = getopt_long(argc, argv, "fDhV", options, NULL)) != -1) {
 		switch (c) {
 		case 'f':

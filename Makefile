@@ -128,7 +128,7 @@ $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULT
 SIM := $(BUILD)/tests/sim/sim
 # Its disks and requests are small, and so is what the journal and the engine do at a time.
 SIM_OBJ   := $(patsubst %,$(BUILD)/obj/tests/sim-small/%.o,engine journal journal-file)
-SIM_SMALL := -DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u -DGROW_BYTES=8192ull -DGUEST_PARTS=4u -DGRAINS=64u
+SIM_SMALL := -DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u -DGROW_BYTES=8192ull -DGUEST_PARTS=4u -DGRAINS=64u -DFLUSH_NS=5000000000ull
 $(SIM_OBJ): $(BUILD)/obj/tests/sim-small/%.o: drivers/migrate/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) $(SIM_SMALL) -c -o $@ $<

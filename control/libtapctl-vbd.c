@@ -236,7 +236,8 @@ tap_ctl_destroy(pid_t pid, int minor, int timeout)
 {
 	int err;
 
-	/* One that has failed half-way is done again from there: what is closed can be detached. */
+	/* One that has failed half-way is done again from there: what is closed can be
+	 * detached. */
 	err = tap_ctl_close(pid, minor, false, timeout);
 	if (!err || err == -EINVAL)
 		err = tap_ctl_detach(pid, minor);

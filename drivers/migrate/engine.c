@@ -10,6 +10,8 @@
 #define FLIGHT_BUCKETS 1024
 #define SYNC_AGAIN_NS  1000000000ull /* after one that could not flush both sides */
 #define BLOCK_MAX      8u	     /* sectors */
+#define FLUSH_ASKED_LATE_NS \
+	1000000000ull /* after the side's last answer: others owe it longer */
 /* The simulator's disks are small, and it uses fewer. */
 #ifndef GRAINS
 #define GRAINS CLOSURE_GRAINS
@@ -248,6 +250,8 @@ engine_submit(struct engine *e, enum side side, struct side_io *sio)
 	assert(!e->retired);
 	if (!s->inflight++)
 		s->heard_ns = e->now_ns(e->ctx);
+	if (sio->io.op == DISK_FLUSH && !s->flushing++)
+		s->flush_ns = e->now_ns(e->ctx);
 	sio->engine = e;
 	sio->side = side;
 	sio->io.disk = e->disk[side];
@@ -259,6 +263,17 @@ engine_submit(struct engine *e, enum side side, struct side_io *sio)
 }
 
 static void
+side_flushed(struct side_state *s)
+{
+	uint64_t took_ns = s->heard_ns - s->flush_ns;
+
+	if (took_ns > s->flush_max_ns)
+		s->flush_max_ns = took_ns < FLUSH_NS ? took_ns : FLUSH_NS;
+	s->flush_ns = s->heard_ns;
+	s->flushing--;
+}
+
+static void
 side_heard(struct engine *e, struct side_io *sio)
 {
 	struct side_state *s = &e->side[sio->side];
@@ -266,6 +281,8 @@ side_heard(struct engine *e, struct side_io *sio)
 
 	s->inflight--;
 	s->heard_ns = e->now_ns(e->ctx);
+	if (sio->io.op == DISK_FLUSH)
+		side_flushed(s);
 	if (s->stalled) {
 		s->stalled = false;
 		wake(e, &e->held[HELD_SIDE]);
@@ -2053,9 +2070,29 @@ skip_absence(struct engine *e, uint64_t now_ns)
 	e->tick_ns = now_ns;
 	for (enum side s = SRC; absent_ns >= TICK_LATE_NS && s < SIDES; s++) {
 		uint64_t heard_ns = e->side[s].heard_ns + absent_ns;
+		uint64_t flush_ns = e->side[s].flush_ns + absent_ns;
 
 		e->side[s].heard_ns = heard_ns < now_ns ? heard_ns : now_ns;
+		e->side[s].flush_ns = flush_ns < now_ns ? flush_ns : now_ns;
 	}
+}
+
+/*
+ * It has not answered for STALL_NS, and not because of a flush. For that what else is in
+ * flight had been silent before the flush was asked for; or it has taken STALL_NS more than
+ * any before; or, where nobody waits and nothing else is in flight, very long.
+ */
+static bool
+is_silent(const struct engine *e, const struct side_state *s, uint64_t now_ns)
+{
+	bool others = s->inflight > s->flushing;
+	bool waits = others || e->hold_writes || e->hurried || engine_waits_for_journal(e);
+
+	if (!s->inflight || now_ns - s->heard_ns < STALL_NS)
+		return false;
+	if (!s->flushing || (others && s->flush_ns >= s->heard_ns + FLUSH_ASKED_LATE_NS))
+		return true;
+	return now_ns - s->flush_ns >= STALL_NS + (waits ? s->flush_max_ns : FLUSH_NS);
 }
 
 /* The side has nothing for a while: what waited for it may do without. */
@@ -2085,9 +2122,7 @@ check_stalls(struct engine *e)
 
 	skip_absence(e, now_ns);
 	for (enum side s = SRC; s < SIDES; s++) {
-		struct side_state *state = &e->side[s];
-
-		if (!state->stalled && state->inflight && now_ns - state->heard_ns >= STALL_NS)
+		if (!e->side[s].stalled && is_silent(e, &e->side[s], now_ns))
 			side_stalls(e, s);
 	}
 	e->running = true;

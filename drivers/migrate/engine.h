@@ -73,6 +73,14 @@
 
 #define MIRROR_COPY_BYTES (16u << 20)
 #define STALL_NS	  10000000000ull /* a side silent for this long is absent */
+/*
+ * A flush may take long where much is to be written, and so may what the disk is asked
+ * meanwhile: for as long as the side has needed for one before, and STALL_NS, it is not
+ * silent. For so long at most; and so long from the beginning, if nobody waits for it.
+ */
+#ifndef FLUSH_NS
+#define FLUSH_NS 120000000000ull
+#endif
 #define TICK_LATE_NS \
 	3000000000ull /* a tick this late: we have not run ourselves since the last */
 /*
@@ -163,7 +171,10 @@ enum held {
 struct side_state {
 	unsigned inflight;     /* requests of any kind */
 	uint64_t heard_ns;     /* when it last answered, or last stopped being idle */
-	bool stalled;	       /* silent for STALL_NS with something in flight */
+	bool stalled;	       /* silent for STALL_NS with something in flight (see FLUSH_NS) */
+	unsigned flushing;     /* flushes in flight */
+	uint64_t flush_ns;     /* when the last one was answered, or they ceased to be none */
+	uint64_t flush_max_ns; /* the longest, so far */
 	uint64_t errors;       /* requests that failed */
 	unsigned owed;	       /* writes lost in a stall and not answered since */
 	uint64_t alone_seq;    /* the last write that this side alone took */
@@ -207,6 +218,7 @@ struct engine {
 	uint64_t ack_seq;  /* of the last write that flushes wait for */
 	int no_space;	   /* -errno: a write is held for want of space; 0: none is */
 	int flush_err;	   /* a side lost what it alone had: the guest is yet to be told */
+	bool hurried;	   /* the host closes: it waits for flushes (FLUSH_NS) */
 	bool over;	   /* one side serves all: there is nothing to hold a write for */
 	bool alone;	   /* the source does, and no write needs the journal (alone.h) */
 	bool retired;	   /* no disk is asked any more: it may be closed */

@@ -216,8 +216,8 @@ static void
 give_up_completion(struct migration *m, int err)
 {
 	m->state = MIGRATION_COPYING;
-	m->completing = m->flushed_ahead = false;
-	m->flush_ignored = m->flushing;
+	/* A flush that goes on is as good as one ahead of the next try, when it is answered. */
+	m->completing = m->flushed_ahead = m->flush_ends = false;
 	if (err)
 		m->error = err;
 	/* A switch that was asked for meanwhile goes on holding them. */
@@ -230,11 +230,9 @@ completion_flushed(void *ctx, int err)
 	struct migration *m = ctx;
 
 	m->flushing = false;
-	if (m->flush_ignored) {
-		m->flush_ignored = false;
-	} else if (err == -EAGAIN) {
+	if (err == -EAGAIN || m->state == MIGRATION_ROLLING_BACK || migration_over(m)) {
 		/* The pump looks at what is left to copy now, and flushes again. */
-	} else if (!err && m->state != MIGRATION_COMPLETING) {
+	} else if (!err && !m->flush_ends) {
 		m->flushed_ahead = true;
 	} else if (err) {
 		/* What both sides hold is trusted on the source alone now (see
@@ -253,6 +251,7 @@ static void
 flush_destination(struct migration *m)
 {
 	m->flushing = true;
+	m->flush_ends = m->state == MIGRATION_COMPLETING;
 	engine_flush_whole(&m->engine, DST, completion_flushed, m);
 }
 
@@ -643,6 +642,7 @@ migration_complete(struct migration *m)
 	if (pause_of(m))
 		return -EBUSY;
 	m->completing = true;
+	m->flushed_ahead = false;
 	m->error = 0;
 	go(m);
 	return 0;
@@ -655,7 +655,7 @@ migration_cancel(struct migration *m)
 		return -EBUSY;
 	if (m->state == MIGRATION_ROLLING_BACK)
 		return -EALREADY;
-	m->flush_ignored = m->flushing;
+	m->flush_ends = false;
 	m->state = MIGRATION_ROLLING_BACK;
 	m->completing = m->paused = false;
 	m->error = 0;
@@ -698,7 +698,7 @@ migration_by_record(const struct migration *m)
 void
 migration_stop(struct migration *m)
 {
-	m->stopping = true;
+	m->stopping = m->engine.hurried = true;
 	if (m->state == MIGRATION_COMPLETING && !m->recording)
 		give_up_completion(m, 0);
 	/* What is not stable yet survives our end, but not the machine's. */

@@ -107,8 +107,8 @@ struct migration {
 	bool stopping;
 	bool forced;	      /* cancelled, whatever the destination alone holds */
 	bool flushing;	      /* completion's flush of the destination is under way */
+	bool flush_ends;      /* ... that ends it: it was asked for under this hold */
 	bool flushed_ahead;   /* one has been done before the guest's writes are held */
-	bool flush_ignored;   /* ... and belongs to a completion that was given up */
 	bool source_flushing; /* rollback's */
 	bool source_short;    /* ... has found the source smaller than it was */
 	uint64_t wish;	      /* the journal's edition that has what was wished for last */

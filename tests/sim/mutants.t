@@ -13,7 +13,7 @@ my $build = $ENV{BUILD} or die "mutants.t: BUILD is not set\n";
 my $seeds = 20000;
 # As in the Makefile: what the simulator's journal and engine do at a time is small.
 my @small = qw(-DJOURNAL_REGION_SECTORS=64u -DLIVE_MAX=256u -DLIVE_SLACK=8u -DSLICE_BYTES=16u
-	-DGROW_BYTES=8192ull -DGUEST_PARTS=4u -DGRAINS=64u);
+	-DGROW_BYTES=8192ull -DGUEST_PARTS=4u -DGRAINS=64u -DFLUSH_NS=5000000000ull);
 my @flags = qw(-std=gnu17 -O2 -w -D_GNU_SOURCE -fno-strict-aliasing);
 
 sub slurp {

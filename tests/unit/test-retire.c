@@ -38,6 +38,7 @@ static void
 close_it(struct rig *r)
 {
 	migration_stop(&r->w->m);
+	pass_time(r->w, SECOND);
 	migration_stop(&r->w->m);
 	assert_int_equal(outstanding(r->w, SRC), 0);
 	assert_true(r->w->m.engine.side[DST].stalled);

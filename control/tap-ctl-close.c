@@ -2,6 +2,7 @@
 #include "tap-ctl.h"
 #include "cli.h"
 #include "commands.h"
+#include "migrate-left.h"
 
 int
 tap_cli_close(int argc, char **argv)
@@ -15,8 +16,15 @@ tap_cli_close(int argc, char **argv)
 		CLI_TIMEOUT(&timeout),
 		CLI_END,
 	};
+	struct migrate_left left;
 	int err;
 
 	err = cli_parse(argc, argv, options, "Closes the image of a VBD.");
-	return err ? err : tap_ctl_close(pid, minor, force, timeout);
+	if (err)
+		return err;
+	migrate_left_listen(&left, pid, minor);
+	err = tap_ctl_close(pid, minor, force, timeout);
+	/* A forced one is not over when it is answered. */
+	migrate_left_say(&left, !err && !force);
+	return err;
 }

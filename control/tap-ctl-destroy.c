@@ -2,6 +2,7 @@
 #include "tap-ctl.h"
 #include "cli.h"
 #include "commands.h"
+#include "migrate-left.h"
 
 int
 tap_cli_destroy(int argc, char **argv)
@@ -13,8 +14,14 @@ tap_cli_destroy(int argc, char **argv)
 		CLI_TIMEOUT(&timeout),
 		CLI_END,
 	};
+	struct migrate_left left;
 	int err;
 
 	err = cli_parse(argc, argv, options, "Closes, detaches and frees a VBD.");
-	return err ? err : tap_ctl_destroy(pid, minor, timeout);
+	if (err)
+		return err;
+	migrate_left_listen(&left, pid, minor);
+	err = tap_ctl_destroy(pid, minor, timeout);
+	migrate_left_say(&left, !err);
+	return err;
 }

@@ -459,12 +459,15 @@ start_workers(void)
 static void
 migrate_free(struct migrate *m)
 {
+	/* Nobody knows m any more. */
+	tapdisk_loop_lend();
 	if (m->live)
 		migrate_live_close(m->live, m->saved);
 	if (m->store)
 		migrate_store_close(m->store);
 	if (m->destination_dir >= 0)
 		close(m->destination_dir);
+	tapdisk_loop_take_back();
 	pool_release(&m->guests);
 	free(m->abandoned);
 	json_decref(m->settings);

@@ -78,6 +78,7 @@ task_run(struct td_work *work)
 	struct task *task = list_entry(work, struct task, work);
 
 	task->err = task->side == NO_SIDE ? unmake(task) : make(task);
+	migrate_mark_change_free(task->change);
 }
 
 static void
@@ -98,7 +99,6 @@ task_done(struct td_work *work)
 					migrate_side_name(task->side == SRC_BIT ? SRC : DST)));
 	else
 		DPRINTF("%s: is written again", m->path);
-	migrate_mark_change_free(task->change);
 	free(task);
 	migration_recorded_alone(&m->migration, err);
 }

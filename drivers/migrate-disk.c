@@ -13,6 +13,7 @@
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
 #include "tapdisk-disktype.h"
+#include "tapdisk-loop.h"
 #include "timeout-math.h"
 
 #include "migrate-disk.h"
@@ -264,8 +265,10 @@ image_disk_submit(struct disk *disk, struct disk_io *io)
 static void
 close_file(struct image_disk *d)
 {
+	tapdisk_loop_lend();
 	if (d->fd >= 0)
 		close(d->fd);
+	tapdisk_loop_take_back();
 }
 
 /* Of an image that is open. 0, or -errno, and then nothing is left of it but the image. */

@@ -222,14 +222,7 @@ give_up(struct migrate *m)
 	next_step(m);
 }
 
-static void
-task_free(struct end_task *task)
-{
-	migrate_mark_change_free(task->change);
-	free(task);
-}
-
-/* By a thread. */
+/* By a thread; so is what a file's close may wait for. */
 static void
 task_run(struct td_work *work)
 {
@@ -237,6 +230,7 @@ task_run(struct td_work *work)
 
 	task->err =
 		task->change ? migrate_mark_change(task->change) : registry_remove(task->uuid);
+	migrate_mark_change_free(task->change);
 }
 
 static void
@@ -261,7 +255,7 @@ task_done(struct td_work *work)
 	struct migrate *m = task->m;
 	int err = task->err;
 
-	task_free(task);
+	free(task);
 	if (!m)
 		return;
 	m->end.task = NULL;

@@ -12,6 +12,7 @@
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
 #include "tapdisk-interface.h"
+#include "tapdisk-loop.h"
 
 #include "image-identity.h"
 #include "migrate-plugin.h"
@@ -350,7 +351,9 @@ migrate_record_check_disk(const struct migrate *m, enum side side)
 
 	if (!*recorded || m->disk[side].fd < 0)
 		return 0;
+	tapdisk_loop_lend();
 	err = image_identity(m->disk[side].fd, identity, sizeof(identity));
+	tapdisk_loop_take_back();
 	if (!err && strcmp(identity, recorded))
 		err = -EMEDIUMTYPE;
 	if (err)

@@ -9,13 +9,8 @@
  *
  * The size of an image is fixed when it is opened. What a file has lost since by
  * being cut off is an error, never a hole: see "the end of the image".
- *
- * An image is locked while it is open: no two writers, no writer beside readers.
- * One that a migration has marked is not opened at all, not even to be read: it
- * is half of a disk, or an old one (image-mark.h).
  */
-#include "image-lock.h"
-#include "image-mark.h"
+#include "aio-open.h"
 #include "migrate/error-class.h"
 #include "image-name.h"
 #include "tapdisk.h"
@@ -34,8 +29,15 @@
 #include <unistd.h>
 
 #define AIO_SLAB       TAPDISK_DATA_REQUESTS /* requests allocated at a time */
-#define AIO_DIRECT     4096	 /* the most that O_DIRECT may want aligned, bytes */
-#define AIO_ZERO_BYTES (1 << 20) /* written at a time where zeroes are written */
+#define AIO_ZERO_BYTES (1 << 20)	     /* written at a time where zeroes are written */
+
+/*
+ * Zeroes by fallocate: while it goes on a file system keeps every write of that file
+ * waiting. So it is asked for steps, longer ones where it is quick.
+ */
+#define AIO_ZERO_MOST  (64 << 20)	       /* of a step, bytes; AIO_ZERO_BYTES at least */
+#define AIO_ZERO_QUICK (2 * INT64_C(1000000))  /* ns: the next step is twice as long */
+#define AIO_ZERO_SLOW  (10 * INT64_C(1000000)) /* half as long */
 
 struct tdaio;
 
@@ -47,6 +49,7 @@ struct tdaio_request {
 	int secs;	   /* of the step that is under way */
 	int status;	   /* block status of those */
 	off_t size;	   /* bytes of the image just after its work, or -errno */
+	int64_t took;	   /* its work; ns */
 	int err;
 	struct list_head link;
 };
@@ -78,6 +81,7 @@ struct tdaio {
 	bool looking;
 
 	struct list_head works; /* zeroes and status; the first one is running */
+	off_t zero_bytes;	/* of the next step of zeroes */
 
 	struct list_head flushes;  /* wait for the next fdatasync */
 	struct list_head flushing; /* wait for the one that is running */
@@ -440,18 +444,47 @@ tdaio_zero_run(struct td_work *work)
 {
 	struct tdaio_request *req = list_entry(work, struct tdaio_request, work);
 	off_t start = (off_t)(req->treq.sec << SECTOR_SHIFT);
-	off_t bytes = (off_t)req->treq.secs << SECTOR_SHIFT;
+	off_t bytes = (off_t)req->secs << SECTOR_SHIFT;
 	int mode =
 		req->treq.flags & TD_REQ_NO_HOLE ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
 
+	req->took = scheduler_now();
 	if (zeroes_as_is(req))
 		req->err = zero_as_is(req->aio->fd, start, start + bytes);
 	else if (fallocate(req->aio->fd, mode | FALLOC_FL_KEEP_SIZE, start, bytes))
 		req->err = -errno;
+	req->took = scheduler_now() - req->took;
 	/* The calls ignore what is behind the end. */
 	req->size = tdaio_size_now(req->aio);
 	if (req->size < start + bytes)
 		req->err = req->size < 0 ? (int)req->size : -EIO;
+}
+
+/*
+ * Has a worker do the next step. All but the last end at multiples of AIO_ZERO_BYTES: a file
+ * system keeps a block that it was told of in two halves.
+ */
+static void
+tdaio_zero_step(struct tdaio_request *req)
+{
+	off_t start = (off_t)(req->treq.sec << SECTOR_SHIFT);
+	off_t end = (start + req->aio->zero_bytes) / AIO_ZERO_BYTES * AIO_ZERO_BYTES;
+	off_t bytes = (off_t)req->treq.secs << SECTOR_SHIFT;
+
+	if (end - start < bytes)
+		bytes = end - start;
+	req->secs = (int)(bytes >> SECTOR_SHIFT);
+	tdaio_work_queue(req);
+}
+
+/* How long the next step is: zeroes of one image take about as long everywhere. */
+static void
+tdaio_zero_adapt(struct tdaio *aio, int64_t took)
+{
+	if (took < AIO_ZERO_QUICK && aio->zero_bytes < AIO_ZERO_MOST)
+		aio->zero_bytes *= 2;
+	if (took > AIO_ZERO_SLOW && aio->zero_bytes > AIO_ZERO_BYTES)
+		aio->zero_bytes /= 2;
 }
 
 static void tdaio_zero_write(struct tdaio_request *req);
@@ -505,9 +538,13 @@ tdaio_zero_done(struct td_work *work)
 	if (!zeroes_as_is(req) && error_class(req->err) == ERROR_UNABLE) {
 		*tdaio_zero_lacks(req) = true;
 		tdaio_zero_by_hand(req);
-	} else {
-		tdaio_finish(req, req->err);
+		return;
 	}
+	tdaio_zero_adapt(req->aio, req->took);
+	if (req->err)
+		tdaio_finish(req, req->err);
+	else if (tdaio_answer_step(req))
+		tdaio_zero_step(req);
 }
 
 static void
@@ -527,7 +564,7 @@ tdaio_queue_zero(td_driver_t *driver, td_request_t treq)
 	}
 	req->work.run = tdaio_zero_run;
 	req->work.done = tdaio_zero_done;
-	tdaio_work_queue(req);
+	tdaio_zero_step(req);
 }
 
 /* --- block status ------------------------------------------------------------- */
@@ -619,179 +656,6 @@ tdaio_queue_block_status(td_driver_t *driver, td_request_t treq)
 /* --- opening and closing ------------------------------------------------------- */
 
 static void
-tdaio_say_holder(const char *name)
-{
-	char text[IMAGE_HOLDER_SIZE];
-
-	image_lock_holder(name, text, sizeof(text));
-	EPRINTF("%s: in use by %s", name, text);
-}
-
-/* The descriptor, or -errno. */
-static int
-tdaio_open_file(struct tdaio *aio, const char *name, td_flag_t flags)
-{
-	int direct = flags & TD_OPEN_NO_O_DIRECT ? 0 : O_DIRECT, fd, err;
-	int mode = aio->readonly ? O_RDONLY : O_RDWR | O_EXCL; /* O_EXCL is for devices */
-	struct stat st;
-
-	/* Before opening: a pipe would block, a tape would rewind. */
-	if (stat(name, &st)) {
-		err = -errno;
-		EPRINTF("%s: %s", name, strerror(-err));
-		return err;
-	}
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-		EPRINTF("%s: neither a file nor a block device", name);
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	}
-	aio->block_device = S_ISBLK(st.st_mode);
-	if (!aio->block_device)
-		mode &= ~O_EXCL;
-
-	fd = open(name, mode | direct | O_CLOEXEC);
-	if (fd < 0 && errno == EINVAL && direct) {
-		fd = open(name, mode | O_CLOEXEC);
-		if (fd >= 0)
-			tlog_syslog(TLOG_WARN, "%s: no O_DIRECT there, using the page cache",
-				    name);
-	}
-	if (fd < 0) {
-		err = -errno;
-		if (err == -EBUSY)
-			tdaio_say_holder(name);
-		else
-			EPRINTF("%s: cannot open it: %s", name, strerror(-err));
-		return err;
-	}
-
-	return fd;
-}
-
-/*
- * Only whole images are locked, by open file descriptions: another open in this
- * process counts as well. File systems without locks do without, with a warning.
- */
-static int
-tdaio_lock(struct tdaio *aio, const char *name)
-{
-	int err = image_lock(aio->fd, !aio->readonly);
-
-	if (err == -EBUSY)
-		tdaio_say_holder(name);
-	else if (err)
-		tlog_syslog(TLOG_WARN,
-			    "%s: cannot be locked (%s); nothing keeps others from it", name,
-			    strerror(-err));
-	return err == -EBUSY ? err : 0;
-}
-
-static int
-tdaio_check_mark(struct tdaio *aio, const char *name)
-{
-	char why[2 * IMAGE_MARK_NAME];
-	int err = image_mark_check(aio->fd, name, NULL, why, sizeof(why));
-
-	if (err)
-		EPRINTF("%s", why);
-	return err;
-}
-
-/* Whether O_DIRECT takes a read of that size at offset into buf. */
-static bool
-tdaio_direct_takes(struct tdaio *aio, char *buf, size_t size, off_t offset)
-{
-	return pread(aio->fd, buf, size, offset) >= 0 || errno != EINVAL;
-}
-
-/*
- * The alignment that O_DIRECT wants, found by reading where there is data: in a
- * hole any alignment is taken. Bytes, 0 for the page cache, or -ENOMEM.
- */
-static long
-tdaio_probe_alignment(struct tdaio *aio)
-{
-	off_t data = lseek(aio->fd, 0, SEEK_DATA);
-	char *buf = aligned_alloc(AIO_DIRECT, 2 * AIO_DIRECT);
-	long align;
-
-	if (!buf)
-		return -ENOMEM;
-	if (data < 0)
-		data = 0;
-
-	align = tdaio_direct_takes(aio, buf, SECTOR_SIZE, data) ? SECTOR_SIZE : AIO_DIRECT;
-	if (!tdaio_direct_takes(aio, buf + SECTOR_SIZE, (size_t)align, data))
-		align = 0;
-	free(buf);
-	return align;
-}
-
-/*
- * The same, asked of the kernel if it is new enough (Linux 6.1) to know. What
- * wants memory aligned to more than the 512 bytes that requests have goes through
- * the page cache.
- */
-static long
-tdaio_direct_alignment(struct tdaio *aio)
-{
-	if (!(fcntl(aio->fd, F_GETFL) & O_DIRECT))
-		return 0;
-
-#ifdef STATX_DIOALIGN
-	struct statx stx;
-
-	if (!statx(aio->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
-	    stx.stx_mask & STATX_DIOALIGN)
-		return stx.stx_dio_mem_align > SECTOR_SIZE ? 0 : stx.stx_dio_offset_align;
-#endif
-	return tdaio_probe_alignment(aio);
-}
-
-static int
-tdaio_get_info(struct tdaio *aio, const char *name, td_disk_info_t *info)
-{
-	uint64_t bytes;
-	int logical = SECTOR_SIZE;
-	long align = tdaio_direct_alignment(aio);
-	struct stat st;
-
-	if (align < 0)
-		return (int)align;
-	if (!align && fcntl(aio->fd, F_GETFL) & O_DIRECT) {
-		tlog_syslog(TLOG_WARN,
-			    "%s: O_DIRECT wants more than requests have, using the "
-			    "page cache",
-			    name);
-		if (fcntl(aio->fd, F_SETFL, 0))
-			return -errno;
-	}
-
-	if (aio->block_device) {
-		if (ioctl(aio->fd, BLKGETSIZE64, &bytes) || ioctl(aio->fd, BLKSSZGET, &logical))
-			return -errno;
-	} else {
-		if (fstat(aio->fd, &st))
-			return -errno;
-		bytes = (uint64_t)st.st_size;
-	}
-	if (align > logical)
-		logical = (int)align;
-
-	if (!bytes || bytes % (uint64_t)logical) {
-		EPRINTF("%s: its size, %llu bytes, is not a positive multiple of its sectors' "
-			"%d bytes",
-			name, (unsigned long long)bytes, logical);
-		return -EINVAL;
-	}
-
-	aio->size = aio->end = bytes;
-	info->size = bytes >> SECTOR_SHIFT;
-	info->sector_size = logical;
-	return 0;
-}
-
-static void
 tdaio_free(struct tdaio *aio)
 {
 	while (aio->slabs) {
@@ -809,21 +673,21 @@ static int
 tdaio_open_image(struct tdaio *aio, const char *name, td_flag_t flags)
 {
 	const int *given = aio->driver->given;
+	struct aio_file file;
 	char path[32];
 	int err;
 
 	if (given)
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", *given);
-	aio->fd = tdaio_open_file(aio, given ? path : name, flags);
-	if (aio->fd < 0)
-		return aio->fd;
-
-	err = tdaio_lock(aio, name);
-	if (!err && !(flags & TD_OPEN_MIGRATION))
-		err = tdaio_check_mark(aio, name);
-	if (!err)
-		err = tdaio_get_info(aio, name, &aio->driver->info);
-	return err;
+	err = aio_open(&file, given ? path : name, name, flags);
+	if (err)
+		return err;
+	aio->fd = file.fd;
+	aio->block_device = file.block_device;
+	aio->size = aio->end = file.size;
+	aio->driver->info.size = file.size >> SECTOR_SHIFT;
+	aio->driver->info.sector_size = file.sector_size;
+	return 0;
 }
 
 static int
@@ -834,7 +698,9 @@ tdaio_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encr
 	int err;
 
 	aio->driver = driver;
+	aio->fd = -1;
 	aio->readonly = flags & TD_OPEN_RDONLY;
+	aio->zero_bytes = AIO_ZERO_BYTES;
 	INIT_LIST_HEAD(&aio->free);
 	INIT_LIST_HEAD(&aio->works);
 	INIT_LIST_HEAD(&aio->flushes);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-lost.o */
-/* links: drivers/tapdisk-loop.o drivers/thread-io.o */
+/* links: drivers/tapdisk-loop.o drivers/thread-io.o drivers/aio-open.o */
 /* links: drivers/block-aio.o drivers/image-name.o drivers/tapdisk-vbd.o */
 /* links: drivers/tapdisk-image.o */
 /* links: drivers/zero-as-is.o drivers/state-dir.o */
@@ -255,6 +255,37 @@ zeroes_make_holes_unless_they_must_not(void **state)
 	memset(data + MIB, 0, 2 * MIB);
 	assert_int_equal(read_all(image, back, 0, 4 * MIB_SECTORS), 0);
 	assert_memory_equal(data, back, 4 * MIB);
+	tapdisk_image_close(image);
+}
+
+static int first_of_the_second; /* how many answers came before it */
+
+static void
+answer_second(td_request_t treq, int err)
+{
+	if (first_of_the_second < 0)
+		first_of_the_second = answers;
+	answer(treq, err);
+}
+
+/* A file system keeps all writes of a file waiting while it makes holes in it. */
+static void
+zeroes_are_made_in_steps(void **state)
+{
+	td_request_t second = request(TD_OP_ZERO, NULL, 0, 1024 * MIB_SECTORS);
+	td_image_t *image;
+
+	assert_int_equal(truncate(path, 1024 * (off_t)MIB), 0);
+	image = opened(0);
+	expect();
+	first_of_the_second = -1;
+	second.cb = answer_second;
+	td_queue_zero(image, request(TD_OP_ZERO, NULL, 0, 1024 * MIB_SECTORS));
+	td_queue_zero(image, second);
+	assert_int_equal(wait_for(2 * 1024 * (td_sector_t)MIB_SECTORS), 0);
+	/* At most 64 MiB each, and the two by turns. */
+	assert_true(answers >= 2 * 1024 / 64);
+	assert_int_equal(first_of_the_second, 1);
 	tapdisk_image_close(image);
 }
 
@@ -713,6 +744,7 @@ main(void)
 		TEST(closing_waits_for_everything_in_flight),
 		TEST(zeroes_make_holes_unless_they_must_not),
 		TEST(zeroes_are_exact_to_the_sector),
+		TEST(zeroes_are_made_in_steps),
 		TEST(block_status_tells_data_from_holes_in_order),
 		TEST(block_status_of_one_extent_looks_no_further),
 		TEST(block_status_that_nobody_waits_for_looks_no_further),

@@ -339,8 +339,11 @@ open_journal(struct migrate *m, const struct journal_contents *contents)
 		.ctx = m,
 	};
 	char why[ERROR_TEXT];
-	int err = migrate_live_begin(m->live, why, sizeof(why));
+	int err;
 
+	tapdisk_loop_lend();
+	err = migrate_live_begin(m->live, why, sizeof(why));
+	tapdisk_loop_take_back();
 	if (err) {
 		EPRINTF("%s: %s", m->path, why);
 		return err;

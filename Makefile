@@ -55,14 +55,16 @@ SHARED_OBJ  := $(call obj,drivers/migrate-journal.c drivers/migrate-live.c \
 	  drivers/migrate-recover.c drivers/migrate-file.c drivers/migrate-unnamed.c \
 	  drivers/migrate-new.c drivers/migrate-registry.c drivers/migrate-text.c drivers/state-dir.c \
 	  $(wildcard drivers/image-*.c))
+HOTPLUG_OBJ := $(call obj,$(wildcard control/hotplug/*.c control/libtapctl-*.c) control/image-where.c \
+	  drivers/tapback-store.c drivers/tapdisk-log.c drivers/state-dir.c $(wildcard drivers/image-*.c))
 # Xen's block ring needs Xen's libraries; without them tapdisk refuses to connect one, and
-# there is no tapback.
+# there is neither tapback nor the program of xl's hotplug script.
 XEN_LIBS := $(shell pkg-config --silence-errors --libs xengnttab xenevtchn)
 XENSTORE_LIBS := $(shell pkg-config --silence-errors --libs xenstore)
 TAPDISK_LIBS := -laio -ljansson -lpthread $(XEN_LIBS)
-PROGRAMS := tapdisk tap-ctl $(if $(XENSTORE_LIBS),tapback)
+PROGRAMS := tapdisk tap-ctl $(if $(XENSTORE_LIBS),tapback tapmigrate-hotplug)
 
-all: $(PROGRAMS:%=$(BUILD)/%) ## build tapdisk, tap-ctl and tapback
+all: $(PROGRAMS:%=$(BUILD)/%) ## build tapdisk, tap-ctl, tapback and tapmigrate-hotplug
 
 $(BUILD)/libmigrate.a: $(ENGINE_OBJ)
 	@mkdir -p $(@D)
@@ -76,6 +78,9 @@ $(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ) $(BUILD)/libmigrate.a
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
 
 $(BUILD)/tapback: $(TAPBACK_OBJ)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(XENSTORE_LIBS)
+
+$(BUILD)/tapmigrate-hotplug: $(HOTPLUG_OBJ)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(XENSTORE_LIBS)
 
 $(BUILD)/obj/drivers/tapdisk-blkif-xen.o: ALL_CFLAGS += $(if $(XEN_LIBS),-DTAPDISK_XEN)
@@ -123,6 +128,12 @@ $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULT
 		$(call obj,$(TEST_DRIVERS)) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
+
+# The hotplug program with a xenstore that is none.
+HOTPLUG_TEST := $(if $(XENSTORE_LIBS),$(BUILD)/tests/tapmigrate-hotplug)
+$(BUILD)/tests/tapmigrate-hotplug: $(HOTPLUG_OBJ) $(call obj,tests/xl/fake-xenstore.c)
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 # tests/sim: the engine in a simulated world (docs/simulation.md).
 SIM := $(BUILD)/tests/sim/sim
@@ -207,14 +218,14 @@ check-faults: deps ## let every system call fail once (docs/faults.md; ONLY='wor
 check-mutants: $(SIM) ## show that the simulator finds each fault of tests/sim/mutants
 	@BUILD=$(abspath $(BUILD)) prove --timer $(PROVE_FLAGS) tests/sim/mutants.t
 
-test-programs: all $(EXHAUSTIVE) $(UNIT) $(REPLAY) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk
+test-programs: all $(EXHAUSTIVE) $(UNIT) $(REPLAY) $(TOOLS) $(SIM) $(BUILD)/tests/tapdisk $(HOTPLUG_TEST)
 
 # Sanitizers write what they find to files, so that a finding in a tapdisk that
 # nobody waits for fails the run too.
 FINDINGS = $(abspath $(BUILD))/findings
 run-tests: test-programs
 	@rm -rf $(FINDINGS) && mkdir -p $(FINDINGS)
-	@BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP \
+	@BUILD=$(abspath $(BUILD)) PATIENCE=$${PATIENCE:-300} CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=abort_on_error=1:disable_coredump=1:log_path=$(FINDINGS)/asan \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(FINDINGS)/ubsan \
 	prove --timer -j$(TEST_JOBS) $(PROVE_FLAGS) $(if $(TESTS),$(TESTS),tests/sim/sim.t $(EXHAUSTIVE) $(UNIT) $(REPLAY) tests/bench/bench.t \

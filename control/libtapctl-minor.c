@@ -37,11 +37,26 @@ make_directories(void)
 	return err ? err : make_directory(path);
 }
 
+/* Makes the file that marks a minor, as another name of owner if that is not NULL. */
+static int
+mark_minor(const char *path, const char *owner)
+{
+	int fd;
+
+	if (owner)
+		return link(owner, path) ? -errno : 0;
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 int
-tap_ctl_allocate(int *minor, char **devname)
+tap_ctl_allocate_for(const char *owner, int *minor, char **devname)
 {
 	char path[TAP_CTL_PATH];
-	int fd, err, n;
+	int err, n;
 
 	tap_ctl_clear();
 	err = make_directories();
@@ -49,9 +64,8 @@ tap_ctl_allocate(int *minor, char **devname)
 		err = tap_ctl_path(path, TAPDISK_MINOR_PREFIX "%d", n);
 		if (err)
 			break;
-		fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-		if (fd >= 0) {
-			close(fd);
+		err = mark_minor(path, owner);
+		if (!err) {
 			*minor = n;
 			*devname = strdup(path);
 			if (*devname)
@@ -59,10 +73,15 @@ tap_ctl_allocate(int *minor, char **devname)
 			unlink(path);
 			return -ENOMEM;
 		}
-		if (errno != EEXIST)
-			err = tap_ctl_fail(-errno, "cannot make %s", path);
+		err = err == -EEXIST ? 0 : tap_ctl_fail(err, "cannot make %s", path);
 	}
 	return err ? err : tap_ctl_fail(-ENOSPC, "all %d minors are taken", TAPDISK_MAX_MINORS);
+}
+
+int
+tap_ctl_allocate(int *minor, char **devname)
+{
+	return tap_ctl_allocate_for(NULL, minor, devname);
 }
 
 int

@@ -18,6 +18,7 @@ int migrate_cli_check(int argc, char **argv);
 int migrate_cli_accept_loss(int argc, char **argv);
 int migrate_cli_mark(int argc, char **argv);
 int migrate_cli_unmark(int argc, char **argv);
+int migrate_cli_where(int argc, char **argv);
 
 /* mark and unmark */
 #define CLI_MARKED(image)                                                                    \

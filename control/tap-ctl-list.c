@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "tap-ctl.h"
+#include "libtapctl.h"
 #include "cli.h"
 #include "commands.h"
 
@@ -63,10 +64,53 @@ print_line(const tap_list_t *vbd)
 	putchar('\n');
 }
 
+/* One thing that is known, for programs, exactly as it is; nothing where it is not. */
+static void
+print_field(const tap_list_t *vbd, const char *field)
+{
+	if (!strcmp(field, "pid") && vbd->pid >= 0)
+		printf("%d\n", vbd->pid);
+	else if (!strcmp(field, "minor") && vbd->minor >= 0)
+		printf("%d\n", vbd->minor);
+	else if (!strcmp(field, "state") && vbd->state >= 0)
+		printf("%#x\n", (unsigned int)vbd->state);
+	else if (!strcmp(field, "args") && vbd->type && vbd->path)
+		printf("%s:%s\n", vbd->type, vbd->path);
+}
+
+static void
+print_vbd(tap_list_t *vbd, const char *field, bool tty)
+{
+	if (field && !tty)
+		return print_field(vbd, field);
+	if (vbd->type)
+		cli_clean(vbd->type);
+	if (vbd->path)
+		cli_clean(vbd->path);
+	if (field)
+		print_field(vbd, field);
+	else if (tty)
+		print_row(vbd);
+	else
+		print_line(vbd);
+}
+
+static bool
+is_field(const char *name)
+{
+	static const char *const fields[] = { "pid", "minor", "state", "args" };
+	size_t i = 0;
+
+	while (i < sizeof(fields) / sizeof(fields[0]) && strcmp(name, fields[i]))
+		i++;
+	return i < sizeof(fields) / sizeof(fields[0]);
+}
+
 int
 tap_cli_list(int argc, char **argv)
 {
 	struct filter filter = { .pid = -1, .minor = -1 };
+	const char *field = NULL;
 	const struct cli_option options[] = {
 		{ .letter = 'p',
 		  .kind = CLI_NUMBER,
@@ -90,6 +134,11 @@ tap_cli_list(int argc, char **argv)
 		  .value = &filter.path,
 		  .argument = "PATH",
 		  .help = "only this image" },
+		{ .name = "field",
+		  .kind = CLI_STRING,
+		  .value = &field,
+		  .argument = "NAME",
+		  .help = "only pid, minor, state or args of each, exactly as it is" },
 		CLI_END,
 	};
 	struct list_head list;
@@ -102,6 +151,8 @@ tap_cli_list(int argc, char **argv)
 			"A terminal gets columns. A paused VBD has state 0x2a.");
 	if (err)
 		return err;
+	if (field && !is_field(field))
+		return tap_ctl_fail(-EINVAL, "there is no field \"%s\"", field);
 	INIT_LIST_HEAD(&list);
 	err = filter.pid >= 0 ? tap_ctl_list_pid(filter.pid, &list) : tap_ctl_list(&list);
 	if (err)
@@ -115,16 +166,8 @@ tap_cli_list(int argc, char **argv)
 				"tap-ctl: tapdisk %d does not answer (%s): is it stopped?\n",
 				vbd->pid, strerror(-vbd->error));
 		}
-		if (!wanted(vbd, &filter))
-			continue;
-		if (vbd->type)
-			cli_clean(vbd->type);
-		if (vbd->path)
-			cli_clean(vbd->path);
-		if (tty)
-			print_row(vbd);
-		else
-			print_line(vbd);
+		if (wanted(vbd, &filter))
+			print_vbd(vbd, field, tty);
 	}
 	tap_ctl_list_free(&list);
 	return 0;

@@ -18,6 +18,7 @@ static const struct cli_command commands[] = {
 	  "open a journal whose newest changes are gone" },
 	{ "mark", migrate_cli_mark, "show what a migration has marked an image with" },
 	{ "unmark", migrate_cli_unmark, "remove the mark: the image may be used again" },
+	{ "where", migrate_cli_where, "show where a disk is now that was an image" },
 	{ NULL, NULL, NULL },
 };
 

@@ -39,7 +39,7 @@ read_in(xs_transaction_t t, const char *dir, const char *key)
 	unsigned int len;
 	char *value;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	snprintf(path, sizeof(path), "%s%s%s", dir ? dir : "", dir ? "/" : "", key);
 	value = xs_read(xs, t, path, &len);
 	if (!value && errno != ENOENT)
 		broken = errno;
@@ -84,18 +84,14 @@ struct writing {
 	const char *dir, *must;
 	const struct tapback_pair *pairs;
 	unsigned int n;
+	unsigned int reader;
 };
 
 static int
-write_pairs(xs_transaction_t t, void *arg)
+write_pairs(xs_transaction_t t, const struct writing *w)
 {
-	const struct writing *w = arg;
 	char path[PATH_SIZE];
-	char *must = read_in(t, w->dir, w->must);
 
-	if (!must)
-		return -errno;
-	free(must);
 	for (unsigned int i = 0; i < w->n; i++) {
 		const char *value = w->pairs[i].value;
 
@@ -106,13 +102,55 @@ write_pairs(xs_transaction_t t, void *arg)
 	return 0;
 }
 
+static int
+write_existing(xs_transaction_t t, void *arg)
+{
+	const struct writing *w = arg;
+	char *must = read_in(t, w->dir, w->must);
+
+	if (!must)
+		return -errno;
+	free(must);
+	return write_pairs(t, w);
+}
+
 int
 tapback_store_write(const char *dir, const char *must, const struct tapback_pair *pairs,
 		    unsigned int n)
 {
-	struct writing w = { dir, must, pairs, n };
+	struct writing w = { .dir = dir, .must = must, .pairs = pairs, .n = n };
 
-	return in_transaction(write_pairs, &w);
+	return in_transaction(write_existing, &w);
+}
+
+static int
+write_new(xs_transaction_t t, void *arg)
+{
+	const struct writing *w = arg;
+	struct xs_permissions readable[] = {
+		{ .id = 0, .perms = XS_PERM_NONE }, /* the owner may all */
+		{ .id = w->reader, .perms = XS_PERM_READ },
+	};
+	char path[PATH_SIZE];
+	int err = write_pairs(t, w);
+
+	if (!err && !xs_set_permissions(xs, t, w->dir, readable, 2))
+		err = -errno;
+	for (unsigned int i = 0; !err && i < w->n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", w->dir, w->pairs[i].key);
+		if (!xs_set_permissions(xs, t, path, readable, 2))
+			err = -errno;
+	}
+	return err;
+}
+
+int
+tapback_store_make(const char *dir, unsigned int reader, const struct tapback_pair *pairs,
+		   unsigned int n)
+{
+	struct writing w = { .dir = dir, .pairs = pairs, .n = n, .reader = reader };
+
+	return in_transaction(write_new, &w);
 }
 
 int

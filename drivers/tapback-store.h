@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tapback-store.h - xenstore, as tapback uses it
+ * tapback-store.h - xenstore, as tapback and the hotplug program use it
  *
  * Functions return 0 or -errno. That something is not there is normal. Anything else
  * makes tapback_store_broken() say so, and then nothing that was read means anything.
@@ -16,7 +16,7 @@ void tapback_store_close(void);
 /* Readable when tapback_store_changed() has something. */
 int tapback_store_fd(void);
 
-/* The value of dir/key, the caller's to free; NULL if there is none. */
+/* The value of dir/key, the caller's to free; NULL if there is none. dir NULL: of key. */
 char *tapback_store_read(const char *dir, const char *key);
 
 /* What is in dir, to be freed by the caller in one; NULL, and *n is 0, if it is not there. */
@@ -33,6 +33,10 @@ struct tapback_pair {
  */
 int tapback_store_write(const char *dir, const char *must, const struct tapback_pair *pairs,
 			unsigned int n);
+
+/* Writes all of n pairs into the new directory dir, or none. Domain reader may read them. */
+int tapback_store_make(const char *dir, unsigned int reader, const struct tapback_pair *pairs,
+		       unsigned int n);
 
 int tapback_store_remove(const char *dir);
 

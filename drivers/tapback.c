@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "background.h"
@@ -56,12 +57,15 @@ usage(FILE *out)
 static int
 lock_pid_file(const char *path)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int err;
 
-	if (fd < 0) {
+	/* Whoever may read the file may lock it. An older tapback has left it to everybody. */
+	if (fd < 0 || fchmod(fd, 0600)) {
 		err = -errno;
 		EPRINTF("%s: %s", path, strerror(-err));
+		if (fd >= 0)
+			close(fd);
 		return err;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB)) {

@@ -70,6 +70,11 @@ void tap_ctl_list_free(struct list_head *list);
 
 /* Takes the lowest free minor. *devname is the path that marks it, the caller's to free. */
 int tap_ctl_allocate(int *minor, char **devname);
+/*
+ * The same; what marks the minor is another name of the file owner, which is in the run
+ * directory. So whoever has that file finds the minor, however the process has ended.
+ */
+int tap_ctl_allocate_for(const char *owner, int *minor, char **devname);
 /* Gives a minor back. -EAGAIN while a tapdisk has it attached. */
 int tap_ctl_free(int minor);
 

@@ -15,7 +15,9 @@ export TAPDISK=${TAPDISK:-$BUILD/tapdisk}
 mkdir -p "$BLKTAP_RUN_DIR" "$TAPMIGRATE_STATE_DIR"
 cd "$T" || exit 1
 
-PATIENCE=30 # seconds until a condition that never comes is called a failure
+# Seconds until a condition that never comes is called a failure. Only a hang reaches them,
+# so the suite, which may run on a slow machine, has ten times as many.
+PATIENCE=${PATIENCE:-30}
 started=()
 
 die() {
@@ -67,7 +69,7 @@ start_disk() {
 	local marker
 	marker=$(tap create -a "$@") || die "tap-ctl create -a $* failed"
 	minor=${marker##*/tapdisk-}
-	pid=$(tap list -m "$minor" | LC_ALL=C sed -n 's/^pid=\([0-9]*\).*/\1/p')
+	pid=$(tap list -m "$minor" --field pid)
 	[ -n "$pid" ] || die "tap-ctl list does not show minor $minor"
 	started+=("$pid")
 	# shellcheck disable=SC2034 # for the test
@@ -88,7 +90,7 @@ unmark() { # FILE
 }
 
 disk_args() { # TYPE:NAME that the running VBD is made of
-	tap list -p "$pid" -m "$minor" | LC_ALL=C sed -n 's/^pid=[0-9]* minor=[0-9]* state=[^ ]* args=//p'
+	tap list -p "$pid" -m "$minor" --field args
 }
 
 runs_on() { # TYPE:NAME

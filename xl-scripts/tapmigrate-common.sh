@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 #
-# tapmigrate-common.sh - what block-tapmigrate, xl-migrate-disk and
-# xl-migrate-storage know of a domain's disk
+# tapmigrate-common.sh - what xl-migrate-disk and xl-migrate-storage know of a domain's
+# disk
 #
 # DOM is a domain's number, DEV a virtual device's (51712 is xvda). What is said
 # of a disk is read where only dom0 writes: never below /local/domain/DOM, which
@@ -30,40 +30,32 @@ find_tapdisk() { # DOM DEV
 	return 1
 }
 
-tapdisk_line() { # what tap-ctl says of the VBD that pid and minor name; nothing if it is not there
-	tap-ctl list -p "$pid" -m "$minor" 2>/dev/null | grep "^pid=.* minor=$minor "
-}
-
 tapdisk_lives() {
-	tapdisk_line >/dev/null
+	[ -n "$(tap-ctl list -p "$pid" -m "$minor" --field minor 2>/dev/null)" ]
 }
 
-tapdisk_args() { # TYPE:NAME that it is open on
-	tapdisk_line | sed -n 's/.* args=//p'
+tapdisk_args() { # TYPE:NAME that it is open on; nothing if it is closed or not there
+	tap-ctl list -p "$pid" -m "$minor" --field args 2>/dev/null
 }
 
-# A string at KEY of the JSON that tap-ctl prints; nothing if it is none, or one that JSON
-# has to escape.
+is_writable() { # DOM DEV: the guest may write to the disk
+	[[ $(xs_read "backend/vbd/$1/$2/mode") = *w* ]]
+}
+
+# A string at KEY of the JSON that tap-ctl prints, which has a key on each line; nothing if
+# there is none. printf's %b undoes what JSON escapes, but for \".
 json_value() { # KEY, JSON on stdin
-	sed -n 's/^ *"'"$1"'": "\([^\\]*\)",\{0,1\}$/\1/p'
+	local line
+	while IFS= read -r line; do
+		[[ $line =~ ^\ *\"$1\":\ \"(.*)\",?$ ]] || continue
+		printf '%b\n' "${BASH_REMATCH[1]//\"/x22}"
+		break
+	done
 }
 
-# What is now the disk that the image was: itself, or where migrations have taken it. An
-# image of a migration that exists is half a disk: the disk is the migration's journal.
+# What is now the disk that the image was: itself, or where migrations have taken it.
 now_at() { # TYPE:NAME
-	local image=$1 mark name hops
-	for ((hops = 0; hops < 16; hops++)); do
-		[ "${image%%:*}" = aio ] || break
-		mark=$(tap-ctl migrate mark --json "${image#aio:}" 2>/dev/null) || break
-		name=$(json_value name <<<"$mark")
-		[ -n "$name" ] || break
-		case $(json_value role <<<"$mark") in
-		superseded) image=$name ;;
-		source | destination) image=migrate:$name ;;
-		*) break ;;
-		esac
-	done
-	printf '%s\n' "$image"
+	tap-ctl migrate where "$1" 2>/dev/null || printf '%s\n' "$1"
 }
 
 # --- for those who name domains and disks as people do ----------------------------------------

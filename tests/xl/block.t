@@ -1,5 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck disable=SC2016 # what wait_for evaluates
+#
 # block-tapmigrate: by each route a tapdisk, and after remove, or after an add that failed,
 # nothing.
 . "$(dirname "$0")/lib.sh"
@@ -18,6 +20,9 @@ why() { # what xl shows
 xen_has blkback tapback nbd
 new_device 51712 xvda "aio:$T/disk"
 ok "add, with blkback and tapback" hotplug add 51712
+is "$(grep -v ^xenstore "$XEN/calls")" "xl list 7" "runs no other program than xl, and tapdisk"
+like "$(cat "$XEN_HOTPLUG_LOG")" "block-tapmigrate add $vbd: attached by vbd3 in [0-9.]+ s .clean-up [0-9.]+, tapdisk [0-9.]+, image " \
+	"says in the log how long it took, and where"
 ok "gives the device a tapdisk" tapdisk_at $vbd3/physical-device-path
 is "$(disk_args)" "aio:$T/disk" "that is open on the target"
 is "$(xs $vbd/hotplug-status) $(xs $frontend/backend)" "connected /local/domain/0/$vbd3" "and leads the guest to tapback"
@@ -147,6 +152,75 @@ like "$(why)" "all nbd devices are in use" "says so to xl"
 
 refuses "no command" "" hotplug "" 51712
 like "$(why)" 'there is no command "", only add and remove' "says so"
+
+# --- killed, as libxl does after 40 s ----------------------------------------------------------------
+
+# add_killed STATE [ACTION]: after each of its calls in turn; then ACTION, and remove
+add_killed() {
+	local call=1 status=137
+	while [ "$status" = 137 ]; do
+		xen_has blkback tapback nbd
+		echo "$1" >"$XEN/state"
+		new_device 51712 xvda "aio:$T/disk"
+		rm -f "$XEN/calls"
+		echo "$call" >"$XEN/kills"
+		hotplug add 51712
+		status=$?
+		rm "$XEN/kills"
+		[ -z "${2:-}" ] || hotplug "$2" 51712 || { echo "$2 after call $call: $(why)"; return 1; }
+		hotplug remove 51712 || { echo "remove after call $call: $(why)"; return 1; }
+		wait_for eval '[ -z "$(left)" ]' || { echo "after call $call: $(left)"; return 1; }
+		: $((call += 1))
+	done
+	echo "$((call - 1)) calls"
+	[ "$status" = 0 ] && [ "$call" -gt 10 ]
+}
+
+ok "remove undoes an add that was killed after any of its calls: while the domain is built" add_killed --p---
+ok "another add does what one that was killed was to do: to a guest that runs" add_killed r----- add
+
+mkdir killing
+cat >killing/tapdisk <<-'END'
+	#!/bin/bash
+	"$BUILD/tests/tapdisk" || exit
+	kill -KILL $PPID
+END
+chmod +x killing/tapdisk
+new_device 51712 xvda "aio:$T/disk"
+TAPDISK=$T/killing/tapdisk hotplug add 51712
+is $? 137 "add, killed when its tapdisk runs and nobody knows of it"
+like "$(tap list)" "^pid=[0-9]+$" "leaves that"
+ok "remove" hotplug remove 51712
+ok "ends it" wait_for eval '[ -z "$(left)" ]'
+
+# --- the lock of the nbd devices ------------------------------------------------------------------
+
+mkdir -p "$LOCKDIR" && chmod 1777 "$LOCKDIR"
+xen_has blkback nbd
+echo r----- >"$XEN/state"
+new_device 51712 xvda "aio:$T/disk"
+ok "add by nbd" hotplug add 51712
+is "$(ls "$LOCKDIR")" "" "has no file where everybody may write"
+is "$(stat -c %a "$BLKTAP_RUN_DIR/hotplug-nbd")" 600 "but a lock that nobody else can hold"
+ok "remove" hotplug remove 51712
+exec 8<"$BLKTAP_RUN_DIR/hotplug-nbd"
+flock 8
+refuses "add, where the lock is held for ever" "" hotplug add 51712
+like "$(why)" "another disk is being connected by nbd, and does not end" "gives up, and says so"
+is "$(left)" "" "and leaves nothing"
+exec 8<&-
+
+# --- names ------------------------------------------------------------------------------------------
+
+xen_has blkback tapback
+for name in 'q"uote' 'back\slash' "a args=aio:$T/other b" $'tab\there' 'line, "json": "x",'; do
+	mkdir -p "$(dirname "$T/$name")" && cp disk "$T/$name"
+	new_device 51712 xvda "aio:$T/$name"
+	hotplug add 51712
+	tapdisk_at $vbd3/physical-device-path
+	is "$(disk_args)|$(xs $vbd/params)" "aio:$T/$name|aio:$T/$name" "an image named ${name//[^a-z ]/?} is opened by that name"
+	hotplug remove 51712
+done
 
 # --- disks that have moved ------------------------------------------------------------------------
 

@@ -10,14 +10,17 @@ here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 scripts=$(realpath "$here/../../xl-scripts")
 # shellcheck source-path=SCRIPTDIR/../live source=../live/lib.sh
 . "$here/../live/lib.sh"
+[ -x "$BUILD/tests/tapmigrate-hotplug" ] || { echo "1..0 # SKIP no libxenstore on this machine"; exit; }
 
-export XEN=$T/xen SYSFS=$T/sys LOCKDIR=$T/lock XEN_HOTPLUG_LOG=$T/hotplug.log
+export XEN=$T/xen SYSFS=$T/sys XEN_HOTPLUG_LOG=$T/hotplug.log
+export LOCKDIR=$T/lock # where everybody may write, as /run/lock is; not ours to use
 blkback=$SYSFS/bus/xen-backend/drivers/vbd
 mkdir -p "$XEN/bin" "$SYSFS/block"
 for name in xenstore-{read,write,rm,exists,list,chmod} xl nbd-client modprobe; do
 	ln -s "$here/fake-xen" "$XEN/bin/$name"
 done
 ln -s "$BUILD/tap-ctl" "$XEN/bin/tap-ctl"
+ln -s "$BUILD/tests/tapmigrate-hotplug" "$XEN/bin/tapmigrate-hotplug"
 PATH=$XEN/bin:$scripts:$PATH
 
 at_exit() {
@@ -34,7 +37,7 @@ xs() { # PATH
 }
 
 xen_has() { # [blkback] [tapback] [nbd]; the domain of the tests is being built
-	rm -rf "$SYSFS" "$XEN/does" "$XEN/refuses" "$XEN/calls"
+	rm -rf "$SYSFS" "$XEN/does" "$XEN/refuses" "$XEN/calls" "$XEN/kills"
 	mkdir -p "$SYSFS/block"
 	echo --p--- >"$XEN/state"
 	[[ " $* " != *" blkback "* ]] || mkdir -p "$blkback"
@@ -83,7 +86,7 @@ tapdisk_at() { # PATH
 
 left() { # tapdisks, minors, and what the scripts have put in xenstore
 	tap-ctl list
-	find "$BLKTAP_RUN_DIR" -name 'tapdisk-*'
+	find "$BLKTAP_RUN_DIR" -name 'tapdisk-*' -o -name 'hotplug-[0-9]*'
 	(cd "$XEN/store/local/domain/0/backend" 2>/dev/null && find . -path '*vbd3*' -o -name tapdisk -o -name nbd -o -name physical-device-path)
 	ls "$SYSFS"/block/*/pid 2>/dev/null
 	true

@@ -68,6 +68,12 @@ refuses "no disk" "DOMAIN and VDEV are wanted" move g
 refuses "what on error?" "leave or cancel" move g xvda "$T/dst" --on-error burn
 ok "--dry-run" move g xvda "$T/dst" slr --dry-run
 is "$(cat said)" "xvda of g would move from $T/src to $T/dst (slr)" "says what would be done"
+truncate -s 1M small
+refuses "--dry-run, to a target that is too small" "small" move g xvda "$T/small" --overwrite --dry-run
+xenstore-write $vbd/mode r
+refuses "--dry-run, of a read-only disk" "xvda of g is read-only" move g xvda "$T/dst" --dry-run
+refuses "a read-only disk" "xvda of g is read-only" move g xvda "$T/dst"
+xenstore-write $vbd/mode w
 ok "none of which changed anything" eval "runs_on 'aio:$T/src' && points_to 'aio:$T/src' && [ ! -e dst ]"
 new_device 51728 xvdb "/dev/some"
 refuses "a disk that no tapdisk serves" "xvdb of g is not a tapdisk's" move g xvdb "$T/dst"
@@ -80,9 +86,12 @@ like "$(cat said)" "usage: xl-migrate-disk .*DOMAIN VDEV" "shows the usage"
 
 # --- interrupted --------------------------------------------------------------------------------
 
-begin_slowly() { # [ARGUMENT...]: a copy that takes minutes; sets mover
+size=$((64 << 20))
+attach
+to=$T/dst
+begin_slowly() { # [ARGUMENT...]: a copy to $to that takes a minute; sets mover
 	rm -f moved
-	setsid xl-migrate-disk g xvda "$T/dst" --rate 1 "$@" >moved 2>&1 &
+	setsid xl-migrate-disk g xvda "$to" --rate 1 "$@" >moved 2>&1 &
 	mover=$!
 	started+=("$mover")
 	wait_for grep -q copying moved
@@ -100,6 +109,24 @@ is "$(pgrep -fc "migrate complete -p $pid -m $minor")" 0 "nobody is left who sho
 mig set --rate 0
 ok "without a target it is seen through" move g xvda
 ok "and all is as it would have been" eval "runs_on 'aio:$T/dst' && points_to 'aio:$T/dst' && cmp src dst"
+
+# What JSON escapes, and what looks like more than a name.
+for to in 'q"uote' 'back\slash' "a args=aio:$T/other b" '", "state": "x'; do
+	to=$T/$to
+	attach
+	mkdir -p "$(dirname "$to")"
+	begin_slowly slr
+	kill -TERM $mover
+	wait $mover
+	ok "a target named ${to##*/}: on its way" move g xvda --dry-run
+	is "$(cat said)" "xvda of g is on its way from $T/src to $to" "that is said"
+	mig set --rate 0
+	ok "it is seen through" move g xvda "$to"
+	is "$(disk_args)" "aio:$to" "to there"
+	ok "and all that names the disk says so" points_to "aio:$to"
+	rm "$to"*
+done
+to=$T/dst
 
 attach
 begin_slowly mirror
@@ -180,12 +207,13 @@ ok "to where it was" eval "runs_on 'aio:$T/src' && points_to 'aio:$T/src'"
 rm "$XEN/bin/tap-ctl"
 cat >"$XEN/bin/tap-ctl" <<-END
 	#!/bin/bash
+	[ "\$2" != start ] || set -- "\$@" --complete manual
 	[ "\$2" != complete ] || exit 28
 	exec "$BUILD/tap-ctl" "\$@"
 END
 chmod +x "$XEN/bin/tap-ctl"
 attach
-move g xvda "$T/dst" --on-error cancel --rate 1 >said 2>&1
+move g xvda "$T/dst" --on-error cancel >said 2>&1
 is $? 28 "a target that was made, and is full"
 is "$(find "$T" -name 'dst*'):$(disk_args)" ":aio:$T/src" "is removed again, with the journal"
 

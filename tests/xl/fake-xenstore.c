@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fake-xenstore.c - libxenstore for the tests of the scripts: what is written and read goes
+ * by the programs xenstore-* in $PATH, which there are fake-xen
+ *
+ * Of a transaction only the writes wait for its end, when they are one call.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xenstore.h>
+
+#define WORDS_MAX 64
+
+static char *words[WORDS_MAX] = { "xenstore-write" };
+static int n_words = 1;
+
+/* Runs a program: what it says on stdout, the caller's to free; NULL: it has failed. */
+static char *
+run(char *const argv[])
+{
+	char *said = calloc(1, 4096);
+	int out[2], status, have = 0;
+	ssize_t n;
+	pid_t pid;
+
+	if (!said || pipe(out))
+		abort();
+	pid = fork();
+	if (!pid) {
+		dup2(out[1], STDOUT_FILENO);
+		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		close(out[0]);
+		close(out[1]);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	close(out[1]);
+	while ((n = read(out[0], said + have, (size_t)(4095 - have))) > 0)
+		have += (int)n;
+	close(out[0]);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
+		free(said);
+		errno = ENOENT;
+		return NULL;
+	}
+	return said;
+}
+
+/* The same, of a program with one operand or two. */
+static char *
+run2(const char *program, const char *first, const char *second)
+{
+	char *const argv[] = { (char *)program, (char *)first, (char *)second, NULL };
+
+	return run(argv);
+}
+
+static bool
+succeeded(char *said)
+{
+	free(said);
+	return said;
+}
+
+struct xs_handle *
+xs_open(unsigned long flags)
+{
+	return (struct xs_handle *)words;
+}
+
+void
+xs_close(struct xs_handle *xs)
+{
+}
+
+int
+xs_fileno(struct xs_handle *xs)
+{
+	return -1;
+}
+
+void *
+xs_read(struct xs_handle *xs, xs_transaction_t t, const char *path, unsigned int *len)
+{
+	char *value = run2("xenstore-read", path, NULL);
+
+	if (value) {
+		*len = (unsigned int)strlen(value);
+		if (*len)
+			value[--*len] = '\0'; /* the end of the line */
+	}
+	return value;
+}
+
+bool
+xs_write(struct xs_handle *xs, xs_transaction_t t, const char *path, const void *data,
+	 unsigned int len)
+{
+	if (n_words + 2 >= WORDS_MAX)
+		abort();
+	words[n_words++] = strdup(path);
+	words[n_words++] = strndup(data, len);
+	return true;
+}
+
+bool
+xs_rm(struct xs_handle *xs, xs_transaction_t t, const char *path)
+{
+	return succeeded(run2("xenstore-rm", path, NULL));
+}
+
+char **
+xs_directory(struct xs_handle *xs, xs_transaction_t t, const char *path, unsigned int *n)
+{
+	char *names = run2("xenstore-list", path, NULL), *at, **list;
+
+	*n = 0;
+	if (!names)
+		return NULL;
+	list = calloc(1, sizeof(*list) * 256 + strlen(names) + 1);
+	at = strcpy((char *)(list + 256), names);
+	free(names);
+	for (at = strtok(at, "\n"); at && *n < 256; at = strtok(NULL, "\n"))
+		list[(*n)++] = at;
+	return list;
+}
+
+bool
+xs_set_permissions(struct xs_handle *xs, xs_transaction_t t, const char *path,
+		   struct xs_permissions *permissions, unsigned int n)
+{
+	return true; /* the test reads as dom0 */
+}
+
+xs_transaction_t
+xs_transaction_start(struct xs_handle *xs)
+{
+	return 1;
+}
+
+bool
+xs_transaction_end(struct xs_handle *xs, xs_transaction_t t, bool abort)
+{
+	bool done = true;
+
+	if (!abort && n_words > 1)
+		done = succeeded(run(words));
+	while (n_words > 1) {
+		free(words[--n_words]);
+		words[n_words] = NULL;
+	}
+	return done;
+}
+
+bool
+xs_is_domain_introduced(struct xs_handle *xs, unsigned int domid)
+{
+	return true;
+}
+
+bool
+xs_watch(struct xs_handle *xs, const char *path, const char *token)
+{
+	return true;
+}
+
+bool
+xs_unwatch(struct xs_handle *xs, const char *path, const char *token)
+{
+	return true;
+}
+
+char **
+xs_check_watch(struct xs_handle *xs)
+{
+	errno = EAGAIN;
+	return NULL;
+}

@@ -118,7 +118,7 @@ $(BUILD)/obj/tests/tapdisk-disktype.o: drivers/tapdisk-disktype.c Makefile
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -DTAPDISK_TEST_DRIVERS -c -o $@ $<
 
 # Calls of these fail in it when a test says so (tests/live/faulty-calls.h).
-FAULTY := migrate-store.o migrate-file.o migrate-live.o
+FAULTY := migrate-store.o migrate-file.o migrate-live.o migrate-unnamed.o
 $(FAULTY:%.o=$(BUILD)/obj/tests/%.o): $(BUILD)/obj/tests/%.o: drivers/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -include tests/live/faulty-calls.h -c -o $@ $<

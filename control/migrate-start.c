@@ -69,18 +69,20 @@ parse_answer(struct migrate_start *s, char *text)
 }
 
 int
-migrate_start_here(struct migrate_start *s)
+migrate_start_here(struct migrate_start *s, bool *known)
 {
 	json_t *request = migrate_new_request(&s->new);
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL, *answer;
 	int err;
 
 	json_decref(request);
+	*known = true;
 	if (!text)
 		return tap_ctl_fail(-EINVAL, "a name that is not UTF-8: %s, %s", s->new.source,
 				    s->new.destination);
 	err = tap_ctl_migrate_start(s->vbd.pid, s->vbd.minor, text, &answer);
 	free(text);
+	*known = err != -EOPNOTSUPP;
 	if (err)
 		return err;
 	err = parse_answer(s, answer);

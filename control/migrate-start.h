@@ -16,10 +16,10 @@ struct migrate_start {
 };
 
 /*
- * One request: that tapdisk does it all, or nothing. 0, or -errno, reported; -EOPNOTSUPP if it
- * does not know the request, and then it is one of blktap's.
+ * One request: that tapdisk does it all, or nothing. 0, or -errno, reported. If it does not
+ * know the request it is one of blktap's, and *known is false.
  */
-int migrate_start_here(struct migrate_start *s);
+int migrate_start_here(struct migrate_start *s, bool *known);
 
 /*
  * In blktap's: the journal is written here, and the VBD is paused and resumed from that. 0, or

@@ -9,12 +9,13 @@
 #include "cli.h"
 #include "image-identity.h"
 #include "image-mark.h"
+#include "image-sector.h"
 #include "libtapctl.h"
 #include "migrate-commands.h"
 #include "migrate-text.h"
 
 static void
-print(const char *image, const struct image_mark *mark, int err)
+print(const char *image, const struct image_mark *mark, int err, long sector)
 {
 	if (err == -ENODATA)
 		printf("%s: no mark\n", image);
@@ -30,10 +31,13 @@ print(const char *image, const struct image_mark *mark, int err)
 	else
 		printf("%s: %s of migration %s, journal %s\n", image,
 		       image_mark_role_name(mark->role), mark->uuid, mark->name);
+	if (sector)
+		printf("%s: shown with sectors of %ld bytes\n", image, sector);
 }
 
 static void
-print_json(const char *image, const char *identity, const struct image_mark *mark, int err)
+print_json(const char *image, const char *identity, const struct image_mark *mark, int err,
+	   long sector)
 {
 	json_t *object = json_pack("{s:o, s:s, s:n}", "image", migrate_text_json(image),
 				   "identity", identity, "mark");
@@ -45,6 +49,8 @@ print_json(const char *image, const char *identity, const struct image_mark *mar
 				  "uuid", mark->uuid, "name", migrate_text_json(mark->name)));
 	else if (err == -EBADMSG)
 		json_object_set_new(object, "mark", json_pack("{s:s}", "role", "unknown"));
+	if (sector)
+		json_object_set_new(object, "sector_size", json_integer(sector));
 	if (!json_dumpf(object, stdout, JSON_INDENT(2)))
 		putchar('\n');
 	json_decref(object);
@@ -81,9 +87,9 @@ migrate_cli_mark(int argc, char **argv)
 		if (known && known != -ENODATA)
 			err = tap_ctl_fail(known, "%s", image);
 		else
-			print_json(image, identity, &mark, err);
+			print_json(image, identity, &mark, err, image_sector_get(fd));
 	} else {
-		print(image, &mark, err);
+		print(image, &mark, err, image_sector_get(fd));
 	}
 	close(fd);
 	return err == -ENODATA || err == -EBADMSG ? 0 : err;

@@ -142,9 +142,10 @@ find_source(struct start *s)
 static int
 begin(struct start *s)
 {
-	int err = migrate_start_here(&s->migration);
+	bool known;
+	int err = migrate_start_here(&s->migration, &known);
 
-	return err == -EOPNOTSUPP ? migrate_start_blktap(&s->migration) : err;
+	return known ? err : migrate_start_blktap(&s->migration);
 }
 
 /* A migration that nobody answers for any more: what its journal says has come of it. */

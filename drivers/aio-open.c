@@ -13,6 +13,7 @@
 
 #include "image-lock.h"
 #include "image-mark.h"
+#include "image-sector.h"
 #include "tapdisk-log.h"
 
 static void
@@ -156,8 +157,25 @@ direct_alignment(struct aio_file *file)
 	return probe_alignment(file);
 }
 
+/* What the guest of a file knows may be larger than what the storage needs. */
 static int
-get_info(struct aio_file *file, const char *name)
+recorded_sectors(const struct aio_file *file, const char *name, int logical, uint64_t bytes)
+{
+	long recorded = file->block_device ? 0 : image_sector_get(file->fd);
+
+	if (recorded <= logical)
+		return logical;
+	if (!(bytes % (uint64_t)recorded))
+		return (int)recorded;
+	tlog_syslog(TLOG_WARN,
+		    "%s: is said to have sectors of %ld bytes, but its size is no multiple of "
+		    "them",
+		    name, recorded);
+	return logical;
+}
+
+static int
+get_info(struct aio_file *file, const char *name, td_flag_t flags)
 {
 	uint64_t bytes;
 	int logical = SECTOR_SIZE;
@@ -186,6 +204,8 @@ get_info(struct aio_file *file, const char *name)
 	}
 	if (align > logical)
 		logical = (int)align;
+	if (!(flags & TD_OPEN_OWN_SECTORS))
+		logical = recorded_sectors(file, name, logical, bytes);
 
 	if (!bytes || bytes % (uint64_t)logical) {
 		EPRINTF("%s: its size, %llu bytes, is not a positive multiple of its sectors' "
@@ -215,7 +235,7 @@ aio_open(struct aio_file *file, const char *path, const char *name, td_flag_t fl
 	if (!err && !(flags & TD_OPEN_MIGRATION))
 		err = check_mark(file, name);
 	if (!err)
-		err = get_info(file, name);
+		err = get_info(file, name, flags);
 	if (err)
 		close(file->fd);
 	return err;

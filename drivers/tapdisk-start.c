@@ -16,6 +16,8 @@
 #include "image-identity.h"
 #include "image-name.h"
 #include "image-same.h"
+#include "image-sector.h"
+#include "image-space.h"
 #include "migrate-journal.h"
 #include "migrate-leftover.h"
 #include "migrate-new.h"
@@ -54,6 +56,8 @@ struct start {
 
 	struct migrate_unnamed made; /* the destination, if it was made */
 	td_image_t *destination;
+	long sectors_before; /* what it said of its sectors */
+	bool sectors_changed;
 	char params[MIGRATE_NEW_PARAMS]; /* migrate:<journal> */
 	const char *journal;		 /* in params */
 	bool written;			 /* the journal is there, and is to be removed */
@@ -252,7 +256,7 @@ static int
 open_destination(struct start *s)
 {
 	const char *path = migrate_new_path(&s->new);
-	const int flags = s->flags | TD_OPEN_MIGRATION;
+	const int flags = s->flags | TD_OPEN_MIGRATION | TD_OPEN_OWN_SECTORS;
 	char why[TEXT];
 	int err;
 
@@ -286,6 +290,59 @@ check_destination(const struct start *s)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+/* Between two files that the kernel tells of; of a device all may be needed, or nothing. */
+static int
+check_space(struct start *s, int destination)
+{
+	uint64_t bytes = s->shown.size << SECTOR_SHIFT, room;
+	struct stat st;
+
+	if (s->new.any_space || s->source < 0 || !image_space_room(destination, &room))
+		return 0;
+	bytes = image_space_data(s->source, bytes);
+	if (bytes <= room)
+		return 0;
+	if (fstat(s->source, &st) || !S_ISREG(st.st_mode)) {
+		warn(s,
+		     "the source may have %" PRIu64 " MiB of data; for %s there is room for "
+		     "%" PRIu64 " MiB",
+		     bytes >> 20, s->new.destination, room >> 20);
+		return 0;
+	}
+	EPRINTF("the source has %" PRIu64 " MiB of data, but for %s there is room for %" PRIu64
+		" MiB only (--no-space-check starts all the same)",
+		bytes >> 20, s->new.destination, room >> 20);
+	return -ENOSPC;
+}
+
+/* The guest's sectors go with its disk: at its next start too it is shown what it knows. */
+static int
+record_sectors(struct start *s, int destination)
+{
+	const long shown = s->shown.sector_size, own = s->destination->info.sector_size;
+	int err;
+
+	if (own < shown && (s->destination->info.size << SECTOR_SHIFT) % (uint64_t)shown) {
+		EPRINTF("the guest was shown sectors of %ld bytes, and the size of %s is no "
+			"multiple of them: at its next start it could not be shown them",
+			shown, s->new.destination);
+		return -EINVAL;
+	}
+	s->sectors_before = image_sector_get(destination);
+	err = image_sector_set(destination, own < shown ? shown : 0);
+	if (!err)
+		s->sectors_changed = true;
+	else if (own < shown)
+		EPRINTF("the guest was shown sectors of %ld bytes, and %s has %ld: nothing can "
+			"be recorded there (%s), and at its next start it would not find its "
+			"partition table",
+			shown, s->new.destination, own, strerror(-err));
+	else
+		EPRINTF("%s: what it says of another disk's sectors cannot be removed: %s",
+			s->new.destination, strerror(-err));
+	return err;
 }
 
 /* --- the journal ------------------------------------------------------------------ */
@@ -337,7 +394,11 @@ write_down(struct start *s, int destination, char why[TEXT])
 
 	if (s->source >= 0 && image_same(s->source, destination))
 		return refuse_same(s);
-	err = flush_images(s, destination);
+	err = check_space(s, destination);
+	if (!err)
+		err = record_sectors(s, destination);
+	if (!err)
+		err = flush_images(s, destination);
 	if (!err && !s->new.create) {
 		err = migrate_leftover_remove(&s->new, s->journal, s->source,
 					      tapdisk_server_run_dir(), why, TEXT);
@@ -479,6 +540,11 @@ static void
 end(struct start *s)
 {
 	tapdisk_vbd_unclaim(&s->claim);
+	if (!s->begun && s->sectors_changed) {
+		tapdisk_loop_lend();
+		image_sector_set(td_get_fd(s->destination), s->sectors_before);
+		tapdisk_loop_take_back();
+	}
 	if (!s->begun)
 		tapdisk_image_close(s->destination);
 	tapdisk_loop_lend();

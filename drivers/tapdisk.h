@@ -60,6 +60,8 @@ enum TD_OPS {
 #define TD_OPEN_NO_O_DIRECT 0x02000
 /* TAPDISK_EXTENDED. By a migration, which looks at the mark itself (image-mark.h). */
 #define TD_OPEN_MIGRATION 0x10000000
+/* With that: sectors are the storage's, whatever a disk had that was there (image-sector.h). */
+#define TD_OPEN_OWN_SECTORS 0x20000000
 
 /* Answers of a block status request. */
 #define TD_BLOCK_STATE_NONE 0

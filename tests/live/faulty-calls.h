@@ -3,7 +3,7 @@
  * faulty-calls.h - a call that fails, or never returns
  *
  * The tests' tapdisk has this in front of the files that keep a journal
- * (drivers/migrate-store.c, -file.c, -live.c). Of all their calls of the functions
+ * (drivers/migrate-store.c, -file.c, -live.c, -unnamed.c). Of all their calls of the functions
  * below, one fails, or the process is killed instead of making it:
  *
  *	TAPDISK_FAULTY_CALL="fail N ERRNO FILE"     the Nth, with that error (a number)
@@ -36,6 +36,7 @@ int counted_sync(int fd);
 #define fdatasync(...)	     (faulty_call() ? -1 : counted_sync(__VA_ARGS__))
 #define rename(...)	     (faulty_call() ? -1 : rename(__VA_ARGS__))
 #define renameat(...)	     (faulty_call() ? -1 : renameat(__VA_ARGS__))
+#define linkat(...)	     (faulty_call() ? -1 : linkat(__VA_ARGS__))
 #define unlinkat(...)	     (faulty_call() ? -1 : unlinkat(__VA_ARGS__))
 #define posix_fallocate(...) (faulty_call() ? errno : posix_fallocate(__VA_ARGS__))
 #define mmap(...)	     (faulty_call() ? MAP_FAILED : mmap(__VA_ARGS__))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-lost.o */
 /* links: drivers/tapdisk-loop.o drivers/thread-io.o drivers/aio-open.o */
-/* links: drivers/block-aio.o drivers/image-name.o drivers/tapdisk-vbd.o */
+/* links: drivers/block-aio.o drivers/image-name.o drivers/image-sector.o */
+/* links: drivers/tapdisk-vbd.o */
 /* links: drivers/tapdisk-image.o */
 /* links: drivers/zero-as-is.o drivers/state-dir.o */
 /* links: drivers/image-identity.o drivers/image-mark.o drivers/image-lock.o */

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 int
@@ -47,12 +49,14 @@ int
 background_detach(bool keep_stderr)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int err = fd < 0 || chdir("/") ? -errno : 0;
 
-	if (fd < 0)
-		return -errno;
-	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
-	    (!keep_stderr && dup2(fd, STDERR_FILENO) < 0))
-		return -errno;
-	close(fd);
-	return chdir("/") ? -errno : 0;
+	if (err) /* the last that is heard of it */
+		fprintf(stderr, "cannot go to the background: %s\n", strerror(-err));
+	if (!err && (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
+		     (!keep_stderr && dup2(fd, STDERR_FILENO) < 0)))
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	return err;
 }

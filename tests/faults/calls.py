@@ -37,7 +37,7 @@ CALLS = {
     "lstat": (FILE, CAN_WAIT, LOOKS),
     "newfstatat": (FILE, CAN_WAIT, LOOKS),
     "statx": (FILE, CAN_WAIT, LOOKS),
-    "fstat": ("EIO ENOMEM ESTALE", CAN_WAIT, LOOKS),
+    "fstat": ("EIO ESTALE", CAN_WAIT, LOOKS),
     "statfs": (FILE + " EINTR", CAN_WAIT, LOOKS),
     "fstatfs": ("EIO EINTR ESTALE", CAN_WAIT, LOOKS),
     "readlink": (FILE, CAN_WAIT, LOOKS),

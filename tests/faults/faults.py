@@ -141,6 +141,8 @@ def deeds(program, call, about):
             not int(about.rsplit(",", 1)[-1], 16) & 0o100:
         errors = "EIO EMFILE ENOMEM EACCES ESTALE EINTR" + (" EROFS" if int(about.rsplit(",", 1)[-1], 16) & 3 else "")
         changes = False
+    if call == "newfstatat" and about.endswith(",1000"):  # of what is open
+        errors = calls.CALLS["fstat"][0] if is_file(about) else ""
     result = errors.split()
     if waits and is_file(about):
         result.append("delay")
@@ -178,6 +180,17 @@ def all_faults(names, jobs):
                 for deed in deeds(program, call, about):
                     faults.append(Fault(scenario, step, program, call, about, n, deed))
     return faults
+
+
+def sample(faults, count, dice):
+    """Of each program, errors, delays and deaths in turn."""
+    kinds = collections.defaultdict(list)
+    for fault in dice.sample(faults, len(faults)):
+        kinds[fault.program, kind(fault.deed)].append(fault)
+    chosen = []
+    while len(chosen) < min(count, len(faults)):
+        chosen += [k.pop() for k in kinds.values() if k][:count - len(chosen)]
+    return chosen
 
 
 # --- all runs --------------------------------------------------------------------------------
@@ -268,7 +281,7 @@ def main():
         return 0
     if o.sample:
         print("SEED=%d" % seed)
-        faults = regressions() + random.Random(seed).sample(faults, min(o.sample, len(faults)))
+        faults = regressions() + sample(faults, o.sample, random.Random(seed))
     done = {}
     if o.results and os.path.exists(o.results):
         with open(o.results) as f:

@@ -147,7 +147,7 @@ static const struct call {
 	CALL(mkdirat, PATH_AT),
 	CALL(mlockall, NOTHING),
 	CALL(mmap, FD_4),
-	CALL(newfstatat, PATH_AT),
+	CALL_KIND(newfstatat, PATH_AT, 3),
 	CALL_KIND(openat, PATH_AT, 2),
 	CALL(pipe2, NOTHING),
 	CALL(ppoll, NOTHING),

@@ -32,7 +32,7 @@ begin() { # STRATEGY created|existing
 }
 
 guest() { # QEMU-IO COMMAND
-	timeout 60 qemu-io -f raw "$uri" -c "$1"
+	timeout "$HANG" qemu-io -f raw "$uri" -c "$1"
 }
 
 tells_of_holes() {

@@ -19,7 +19,7 @@ begin() { # SOURCE DESTINATION STRATEGY
 }
 
 guest() { # QEMU-IO COMMAND
-	timeout 60 qemu-io -f raw "$uri" -c "$1"
+	timeout "$HANG" qemu-io -f raw "$uri" -c "$1"
 }
 
 finish() { # WHAT

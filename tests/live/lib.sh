@@ -13,7 +13,7 @@ SEED=${SEED:-$((RANDOM * 32768 + RANDOM))}
 echo "# SEED=$SEED"
 
 tap() { # a tap-ctl that hangs is a failure, not a hung test
-	timeout 120 "$BUILD/tap-ctl" "$@"
+	timeout "$HANG" "$BUILD/tap-ctl" "$@"
 }
 
 at_exit() {

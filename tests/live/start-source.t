@@ -10,7 +10,7 @@ size=$((4 << 20))
 guest_io() { # COMMAND...
 	local commands=() command
 	for command; do commands+=(-c "$command"); done
-	timeout 60 qemu-io -f raw -t none "$uri" "${commands[@]}" >"$T/io" 2>&1 && ! grep -q 'failed\|error' "$T/io"
+	timeout "$HANG" qemu-io -f raw -t none "$uri" "${commands[@]}" >"$T/io" 2>&1 && ! grep -q 'failed\|error' "$T/io"
 }
 
 # Its first sector says which file it is, and the guest has written to it since.

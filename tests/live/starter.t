@@ -6,7 +6,7 @@
 needs qemu-io
 
 io() { # COMMAND of qemu-io
-	timeout 60 qemu-io -f raw -t none -c "$1" "$uri"
+	timeout "$HANG" qemu-io -f raw -t none -c "$1" "$uri"
 }
 
 limit() { # NAME: the soft one
@@ -74,7 +74,7 @@ start_disk "aio:$T/disk"
 exec 7>&-
 ok "a lock of the starter's is free when that gives it up" flock -n lock true
 stop_disk
-made=$(timeout 60 "$BUILD/tap-ctl" create -a "aio:$T/disk" 3>&1)
+made=$(timeout "$HANG" "$BUILD/tap-ctl" create -a "aio:$T/disk" 3>&1)
 like "$made" 'tapdisk-[0-9]+$' "a pipe of the starter's ends with that"
 minor=${made##*tapdisk-}
 pid=$(tap list -m "$minor" | sed -n 's/.*pid=\([0-9]*\).*/\1/p')

@@ -27,7 +27,7 @@ points_to() { # TYPE:NAME: all that names the disk does
 }
 
 move() { # [ARGUMENT...]
-	timeout 120 xl-migrate-disk "$@"
+	timeout "$HANG" xl-migrate-disk "$@"
 }
 
 xen_has blkback tapback

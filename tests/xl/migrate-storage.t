@@ -34,7 +34,7 @@ all_hold() { # DIRECTORY
 }
 
 move() {
-	timeout 120 xl-migrate-storage "$@"
+	timeout "$HANG" xl-migrate-storage "$@"
 }
 
 xen_has blkback tapback

@@ -4,6 +4,7 @@
  * and cancel.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "cli.h"
@@ -12,6 +13,47 @@
 
 #define WAIT  1u
 #define WATCH 2u /* waits too */
+
+#define RECORD_MS 5000 /* for so long a command waits until the journal has it */
+#define POLL_MS	  50
+
+static bool
+is_recorded(const json_t *status)
+{
+	return !json_is_false(json_object_get(status, "recorded"));
+}
+
+/*
+ * Until the journal has what was asked for. -EINPROGRESS: not yet; *status, which is replaced,
+ * says why.
+ */
+static int
+wait_recorded(struct migrate_client *client, json_t **status)
+{
+	int64_t deadline = tap_ctl_now() + RECORD_MS;
+	const char *why;
+
+	while (!is_recorded(*status) && !client->ended && tap_ctl_now() < deadline) {
+		json_t *next;
+		int err;
+
+		tap_ctl_wait(client->fd, POLLIN, tap_ctl_now() + POLL_MS);
+		err = migrate_call(client, migrate_request("status"), &next);
+		if (err)
+			return err;
+		json_decref(*status);
+		*status = next;
+	}
+	if (is_recorded(*status))
+		return 0;
+	why = json_string_value(json_object_get(*status, "error"));
+	return tap_ctl_fail(
+		-EINPROGRESS,
+		"that is done, but the journal does not have it yet. Were the disk "
+		"paused or closed now, or the tapdisk to die, it could be forgotten: "
+		"mend the journal and give the command again%s%s",
+		why ? ": " : "", why ? why : "");
+}
 
 /* Sends request, whose reference it takes; then waits for the goal if follow says so. */
 static int
@@ -34,6 +76,8 @@ tell(int pid, int minor, json_t *request, enum goal goal, unsigned int follow)
 			migrate_print_end(status);
 		} else if (follow) {
 			err = migrate_follow(&client, goal, follow & WATCH);
+		} else {
+			err = wait_recorded(&client, &status);
 		}
 		json_decref(status);
 	}

@@ -1257,6 +1257,14 @@ store_done(struct store_io *io, int err)
 {
 	struct journal *j = list_entry(io, struct journal, io);
 
+	/*
+	 * The file that it replaces makes room once it is gone: where that one is of no use
+	 * anyway, what is to come need not fit beside it.
+	 */
+	if (err == -ENOSPC && j->step == STEP_GROW_NEXT && !has_current(j)) {
+		io->len = j->next.chain.offset;
+		err = 0;
+	}
 	if (err && j->step >= STEP_NEXT) {
 		next_failed(j, err);
 		return;

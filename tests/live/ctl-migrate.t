@@ -92,6 +92,18 @@ is "$(cat asked)" '{"command":"pause"}' "pause says pause"
 script "pause of one that has just ended" 2 on pause < <(line completed "" 1073741824 final)
 script "resume" 0 on resume < <(line copying "" 1)
 
+unrecorded() { # STATE REASON
+	line "$1" "$2" 1 | sed 's|"status":{|&"recorded":false,|'
+}
+script "a command is done when the journal has it" 0 on pause < <(
+	unrecorded paused operator
+	unrecorded paused operator
+	line paused operator 1)
+is "$(grep -c . asked) $(head -1 asked)" '3 {"command":"pause"}' "and asks until it does"
+script "a command that the journal does not take is not a success" 115 on cancel < <(
+	for _ in {1..200}; do unrecorded rolling-back journal-full; done)
+like "$(cat said)" "the journal does not have it yet" "and says what that means"
+
 script "complete --wait" 0 on complete --wait < <(
 	line copying "" 1
 	line synchronised "" 1073741824

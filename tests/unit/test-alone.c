@@ -301,6 +301,57 @@ test_where_the_source_fails_its_flush_there_is_no_record(void **state)
 	rig_end(&r);
 }
 
+static void
+test_a_new_file_need_not_find_room_beside_a_bad_one(void **state)
+{
+	struct journal_status status;
+	struct request *q;
+	struct rig r;
+
+	begin(&r, STRATEGY_MIRROR, "BB");
+	r.memory.fail[STORE_WRITE] = -EIO;
+	q = guest_write(r.w, 0, 8, 7);
+	r.memory.fail[STORE_GROW] = -ENOSPC;
+	seconds(&r, 3);
+	check_done(q);
+	journal_get_status(r.w->m.engine.journal, &status);
+	assert_int_equal(status.state, JOURNAL_GOOD);
+	assert_int_equal(r.w->asks, 0);
+	rig_end(&r);
+}
+
+static void
+test_what_was_wished_for_is_recorded_when_the_file_has_it(void **state)
+{
+	struct rig r;
+
+	begin(&r, STRATEGY_MIRROR, "BB");
+	assert_true(status_of(r.w).recorded);
+	store_hangs(&r);
+	assert_int_equal(migration_set_rate(&r.w->m, 1 << 20), 0);
+	assert_false(status_of(r.w).recorded);
+	store_answers(&r);
+	assert_true(status_of(r.w).recorded);
+	/* One more, under the write of the one before. */
+	store_hangs(&r);
+	migration_set_rate(&r.w->m, 2 << 20);
+	migration_set_depth(&r.w->m, 2);
+	r.memory.hold = true;
+	memory_do(&r.memory, r.memory.held);
+	assert_false(status_of(r.w).recorded);
+	store_answers(&r);
+	assert_true(status_of(r.w).recorded);
+	/* Until there is a file of this opening's there is none. */
+	r.memory.fail_all = -EIO;
+	assert_int_equal(migration_resume(&r.w->m), 0);
+	seconds(&r, 2);
+	assert_false(status_of(r.w).recorded);
+	r.memory.fail_all = 0;
+	seconds(&r, 3);
+	assert_true(status_of(r.w).recorded);
+	rig_end(&r);
+}
+
 /* --- the operator --------------------------------------------------------------------- */
 
 static void
@@ -486,6 +537,8 @@ main(void)
 		cmocka_unit_test(test_a_record_that_cannot_be_made_is_asked_for_again),
 		cmocka_unit_test(test_the_source_is_flushed_before_the_record),
 		cmocka_unit_test(test_where_the_source_fails_its_flush_there_is_no_record),
+		cmocka_unit_test(test_a_new_file_need_not_find_room_beside_a_bad_one),
+		cmocka_unit_test(test_what_was_wished_for_is_recorded_when_the_file_has_it),
 		cmocka_unit_test(test_a_cancel_ends_by_the_record),
 		cmocka_unit_test(
 			test_a_cancel_of_what_goes_on_without_the_journal_ends_at_once),

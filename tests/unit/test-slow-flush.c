@@ -28,9 +28,9 @@ flush_takes(struct world *w, unsigned seconds)
 	for (unsigned i = 0; i < seconds; i++) {
 		pass_time(w, SECOND);
 		while (outstanding(w, SRC))
-			fake_complete(list_entry(w->disk[SRC].outstanding.next, struct disk_io,
-						 link),
-				      0);
+			fake_complete(
+				list_entry(w->disk[SRC].outstanding.next, struct disk_io, link),
+				0);
 	}
 	answer(w, DST, DISK_FLUSH, 0, 0, 0);
 }
@@ -86,7 +86,8 @@ test_a_hold_is_given_up_that_takes_longer_than_any_flush_before(void **state)
 	answer(w, SRC, DISK_WRITE, 0, 8, 0);
 	assert_true(q->done);
 
-	/* It is asked for again, and its answer counts: it is the long one, ahead of the hold. */
+	/* It is asked for again, and its answer counts: it is the long one, ahead of the hold.
+	 */
 	migration_resume(&w->m);
 	assert_int_equal(migration_complete(&w->m), -EBUSY);
 	answer(w, DST, DISK_FLUSH, 0, 0, 0);

@@ -198,7 +198,9 @@ tdaio_learn_size(struct tdaio *aio, off_t size)
 
 	if (size < 0 || end >= aio->end || aio->block_device)
 		return;
-	EPRINTF("%s: cut off at %llu of %llu bytes; what lay behind is lost, and gives errors "
+	tlog_syslog(
+		TLOG_WARN,
+		"%s: cut off at %llu of %llu bytes; what lay behind is lost, and gives errors "
 		"until the image is opened again",
 		aio->driver->name, (unsigned long long)size, (unsigned long long)aio->size);
 	aio->end = end;

@@ -93,12 +93,17 @@ log_format(char *text, size_t size, const char *fmt, va_list args)
 			*c = '?';
 }
 
-/* Keeps what fits, without half a UTF-8 character at the end. */
+/*
+ * Keeps what fits, without half a UTF-8 character at the end. The first error is the
+ * cause: those that follow are of what is undone because of it.
+ */
 static void
 log_remember(const char *text)
 {
 	size_t len = strnlen(text, sizeof(last_error) - 1);
 
+	if (*last_error)
+		return;
 	while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
 		len--;
 	memcpy(last_error, text, len);

@@ -5,8 +5,9 @@
  * Everything goes to syslog; to stderr too while tapdisk runs in the foreground
  * or where $TAPDISK_LOG_STDERR is set. Logging never waits: what syslogd or stderr
  * does not take at once is lost, and counted, and the next line that is taken is
- * preceded by "lines lost here: N". The last error is remembered, so that
- * the control client whose request failed is told in words why.
+ * preceded by "lines lost here: N". The first error since they were cleared is
+ * remembered, so that the control client whose request failed is told in words why:
+ * those that follow are of what is undone because of it.
  *
  * Control characters in a message become '?': names come from untrusted peers.
  */
@@ -59,11 +60,14 @@ void tapdisk_log_clear_error(void);
 #define tlog_write(level, fmt, ...) __tlog_write(level, "%s: " fmt, __func__, ##__VA_ARGS__)
 #define tlog_error(err, fmt, ...)   __tlog_error(fmt " (error %d)", ##__VA_ARGS__, (int)(err))
 
-/* As tlog_error(), at most 16 times in 90 seconds for each driver. */
-#define tlog_drv_error(driver, err, fmt, ...)                  \
-	do {                                                   \
-		if (tapdisk_driver_log_pass(driver, __func__)) \
-			tlog_error(err, fmt, ##__VA_ARGS__);   \
+/*
+ * As tlog_error(), at most 16 times in 90 seconds for each driver. Not remembered: an I/O
+ * that fails is not what the control client's request has failed by.
+ */
+#define tlog_drv_error(driver, err, fmt, ...)                                                 \
+	do {                                                                                  \
+		if (tapdisk_driver_log_pass(driver, __func__))                                \
+			tlog_syslog(TLOG_WARN, fmt " (error %d)", ##__VA_ARGS__, (int)(err)); \
 	} while (0)
 
 #endif

@@ -20,13 +20,14 @@ struct aio_file {
 	int fd; /* locked; the caller's to close */
 	bool block_device;
 	uint64_t size;	  /* bytes */
-	long sector_size; /* the least that is read or written, or more: image-sector.h; bytes */
+	long sector_size; /* the least that is read or written, or more: image-sector.h; bytes
+			   */
 };
 
 /*
  * Opens what path leads to, which messages call name. flags: TD_OPEN_ RDONLY, MIGRATION (a
- * mark is not looked at), OWN_SECTORS, NO_O_DIRECT. 0, or -errno with the reason in the log. May wait
- * for the storage in each of its calls, and touches nothing but the file.
+ * mark is not looked at), OWN_SECTORS, NO_O_DIRECT. 0, or -errno with the reason in the log.
+ * May wait for the storage in each of its calls, and touches nothing but the file.
  */
 int aio_open(struct aio_file *file, const char *path, const char *name, td_flag_t flags);
 

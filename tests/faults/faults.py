@@ -7,7 +7,7 @@
     faults.py --run 'INJECTION' ...  these; INJECTION is what a failure has printed
     faults.py --list                 all of them, without making any
 
-    --jobs N      at once (twice as many as there are processors: they wait more than they do)
+    --jobs N      at once (three times as many as there are processors: they mostly wait)
     --only WORD   those that have the word (a scenario, step, program, call ...)
     --results F   written to F, a line each; what F has already is not run again
 """
@@ -22,14 +22,14 @@ import traceback
 from dataclasses import dataclass
 
 import calls
-from scenarios import SCENARIOS
+from scenarios import ONE_PROGRAM, SCENARIOS
 from world import BUILD, HERE, Failure, World
 
 RUN_SECONDS = 400
 # Calls that a guest's requests cause, again and again: the first of a step, and one by chance.
 TRAFFIC = {"epoll_wait", "io_submit", "io_getevents", "recvfrom", "recvmsg", "sendmsg", "sendto", "read", "write",
            "readv", "writev", "epoll_ctl", "fdatasync", "fallocate", "mmap"}
-PROGRAMS = ("tapdisk", "tap-ctl", "tapback", "xl-migrate-disk")
+PROGRAMS = ("tapdisk", "tap-ctl", "tapback", "tapmigrate-hotp", "xl-migrate-disk")
 SCRIPT = ("pipe2", "clone", "execve", "wait4", "read", "write", "openat", "exit_group")  # what a shell does for one
 
 
@@ -168,7 +168,7 @@ def all_faults(names, jobs):
         for (scenario, step, program, call, about), count in counts.items():
             if not worth(program, call, about):
                 continue
-            if scenario == "xl" and program != "xl-migrate-disk":
+            if ONE_PROGRAM.get(scenario, program) != program:
                 continue
             # What has been done already, in the same step of another scenario, or earlier in this.
             key = (step.split("+")[0], program, call, about.replace("/second", "/dst"))
@@ -263,7 +263,7 @@ def main():
     options.add_argument("--sample", type=int)
     options.add_argument("--run", nargs="+")
     options.add_argument("--list", action="store_true")
-    options.add_argument("--jobs", type=int, default=2 * os.cpu_count())
+    options.add_argument("--jobs", type=int, default=3 * os.cpu_count())
     options.add_argument("--only", nargs="+", default=[])
     options.add_argument("--results")
     o = options.parse_args()

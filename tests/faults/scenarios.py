@@ -268,15 +268,69 @@ def tapback(w):
     t.host.wait()
 
 
-def xl(w):
-    """xl-migrate-disk; xenstore's programs, and xl, are tests/xl/fake-xen."""
+def dom0(w):
+    """The environment of xl's scripts; xenstore's programs, and xl, are tests/xl/fake-xen."""
     xen, fake = w.path("xen"), os.path.join(HERE, "../xl/fake-xen")
     os.makedirs(xen + "/bin")
-    for name in ("read", "write", "rm", "exists", "list", "chmod"):
-        os.symlink(fake, "%s/bin/xenstore-%s" % (xen, name))
-    os.symlink(fake, xen + "/bin/xl")
-    os.symlink(BUILD + "/tap-ctl", xen + "/bin/tap-ctl")
-    env = dict(w.env, XEN=xen, PATH="%s/bin:%s:/usr/sbin:/usr/bin:/sbin:/bin" % (xen, SCRIPTS))
+    for name in ("xenstore-read", "xenstore-write", "xenstore-rm", "xenstore-exists", "xenstore-list", "xenstore-chmod",
+                 "xl"):
+        os.symlink(fake, "%s/bin/%s" % (xen, name))
+    for name in ("tap-ctl", "tapmigrate-hotplug"):
+        os.symlink("%s/%s" % (BUILD, name), "%s/bin/%s" % (xen, name))
+    with open(xen + "/state", "w") as f:
+        f.write("--p---\n")  # the domain is being built
+    return dict(w.env, XEN=xen, PATH="%s/bin:%s:/usr/sbin:/usr/bin:/sbin:/bin" % (xen, SCRIPTS))
+
+
+def hotplug(w):
+    """block-tapmigrate, add and remove, as libxl calls it."""
+    src = "aio:" + w.path("src")
+    contents = w.image("src", 1)
+    store = Xenstore(w.path("xenstored"))
+    log = w.path("hotplug.log")
+    env = dict(dom0(w), XENSTORED_PATH=w.path("xenstored"), XENBUS_PATH=TWIN, SYSFS=w.path("sys"), XEN_HOTPLUG_LOG=log)
+
+    def tapback_answers(path):
+        if path.endswith(BACK + "/hotplug-status") and store.get(BACK + "/state") != "2":
+            store.put(BACK + "/state", "2")
+
+    def script(command):
+        def run(wrap):
+            r = w.run([os.path.join(SCRIPTS, "block-tapmigrate"), command], wrap, env=env)
+            if r.status > 0:  # libxl shows one of these
+                r.said += store.get(TWIN + "/hotplug-error") or ""
+                if os.path.exists(log):
+                    with open(log) as f:
+                        r.said += f.read()
+                w.words.append(r.said)
+            return r
+
+        return run
+
+    def added():
+        return store.get(TWIN + "/hotplug-status") == "connected" and w.found("a", src)
+
+    store.on_change = tapback_answers
+    store.put(FRONT + "/state", "1", FRONT + "/backend", "/local/domain/0/" + TWIN, TWIN + "/frontend", FRONT, TWIN + "/params", src, TWIN + "/mode", "w", TWIN + "/state",
+              "2", TWIN + "/script", "/etc/xen/scripts/block-tapmigrate")
+    yield Step("add", script("add"), added, program="tapmigrate-hotp")
+    if len(w.vbds()) != 1:
+        raise Failure("add has left %s" % w.vbds())
+    w.guest("a", contents, True)
+    w.answers(w.guests["a"])
+    w.judge()
+    guest = w.guests["a"]
+    guest.rest()
+    guest.stop()
+    yield Step("remove", script("remove"), lambda: not w.vbds() and store.get(TWIN + "/tapdisk") is None, ends=True,
+               program="tapmigrate-hotp")
+    w.judge_image(guest, src)
+    w.wait_for("the tapdisk ends", lambda: not w.alive())
+
+
+def xl(w):
+    """xl-migrate-disk."""
+    env = dom0(w)
 
     def put(*pairs):
         w.run(["xenstore-write", *pairs], env=env, quiet=True)
@@ -293,4 +347,7 @@ def xl(w):
     yield from end(w)
 
 
-SCENARIOS = {"plain": plain, "complete": complete, "cancel": cancel, "reopen": reopen, "tapback": tapback, "xl": xl}
+SCENARIOS = {"plain": plain, "complete": complete, "cancel": cancel, "reopen": reopen, "tapback": tapback,
+             "hotplug": hotplug, "xl": xl}
+# Of these one program only: what the others do for it, other scenarios have.
+ONE_PROGRAM = {"hotplug": "tapmigrate-hotp", "xl": "xl-migrate-disk"}

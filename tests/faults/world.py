@@ -301,11 +301,11 @@ class World:
         return r
 
     def resume(self):
-        """What is wanted of the operator where a migration is paused. Its state."""
+        """What is wanted of the operator where a migration cannot go on. Its state."""
         status = self.status() if self.images.get("a") and self.pid else {}
-        if status.get("state") == "paused" and str(status.get("reason")).startswith("journal"):
-            self.wait_for("the journal is written again", lambda: self.status().get("state") != "paused")
-        elif status.get("state") == "paused":
+        if str(status.get("reason")).startswith("journal"):
+            self.wait_for("the journal is written again", lambda: not self.status().get("reason"))
+        elif status.get("reason"):
             self.tap("migrate", "resume", *self.named("a"))
         return status.get("state")
 

@@ -18,6 +18,7 @@ class Xenstore:
         self.nodes, self.watches = {}, []  # path: value; (client, path, token)
         self.transactions, self.last = {}, 0
         self.lock = threading.RLock()
+        self.on_change = None  # called with a path that has been written or removed
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen()
@@ -52,6 +53,8 @@ class Xenstore:
         return path == at or path.startswith(at + "/")
 
     def fire(self, path, removed=False):
+        if self.on_change:
+            self.on_change(path)
         for client, watched, token in list(self.watches):
             at = self.absolute(watched)
             if self.below(path, at) or (removed and self.below(at, path)):

@@ -14,12 +14,14 @@
 
 #include "libtapctl.h"
 
-#define BUSY_RETRY_MS 20 /* between attempts at a socket whose queue is full */
+#define BUSY_RETRY_MS 20   /* between attempts at a socket whose queue is full */
+#define REST_MS	      5000 /* for what of an error's message did not fit into it */
+#define UTF8_MAX      4
 #define ERRNO_MAX     4095
 
 FILE *tap_ctl_debug;
 
-static _Thread_local char error_text[2048];
+static _Thread_local char error_text[TAP_CTL_TEXT];
 
 static const char *const request_names[] = {
 	[TAPDISK_MESSAGE_PID] = "pid",
@@ -207,15 +209,47 @@ connect_pid(pid_t pid, int64_t deadline)
 	return fd;
 }
 
-/* The error that a tapdisk answered with, as -errno, and its message. */
-static int
-answered_error(pid_t pid, tapdisk_message_response_t *response)
+/* The end of a message, which its tapdisk sends until it hangs up; for REST_MS at most. */
+static void
+read_rest(int fd, char *text, size_t size, int64_t deadline)
 {
-	response->message[sizeof(response->message) - 1] = '\0';
+	const int64_t soon = tap_ctl_now() + REST_MS;
+	size_t have = 0;
+	ssize_t n;
+
+	if (deadline < 0 || deadline > soon)
+		deadline = soon;
+	while (have < size - 1) {
+		n = recv(fd, text + have, size - 1 - have, 0);
+		if (n > 0)
+			have += (size_t)n;
+		else if (!n || (errno != EINTR && errno != EAGAIN) ||
+			 (errno == EAGAIN && tap_ctl_wait(fd, POLLIN, deadline)))
+			break;
+	}
+	text[have] = '\0';
+}
+
+/*
+ * The error that a tapdisk answered with, as -errno, and its message. One that fills its
+ * place may go on behind it: at its end there is no half of a character, so a few bytes
+ * may be free.
+ */
+static int
+answered_error(pid_t pid, int fd, const tapdisk_message_response_t *response, int64_t deadline)
+{
+	const size_t size = sizeof(response->message),
+		     len = strnlen(response->message, size - 1);
+	char text[TAP_CTL_TEXT];
+
+	memcpy(text, response->message, len);
+	text[len] = '\0';
+	if (len >= size - UTF8_MAX)
+		read_rest(fd, text + len, sizeof(text) - len, deadline);
 	if (response->error <= 0 || response->error > ERRNO_MAX)
 		return tap_ctl_fail(-EPROTO, "tapdisk %d answered with error %d", pid,
 				    response->error);
-	return tap_ctl_fail(-response->error, "%s", response->message);
+	return tap_ctl_fail(-response->error, "%s", text);
 }
 
 int
@@ -242,7 +276,7 @@ tap_ctl_request(pid_t pid, tapdisk_message_t *message, const struct iovec *extra
 	if (!err || err == -EPIPE || err == -ECONNRESET)
 		err = tap_ctl_read(fd, message, sizeof(*message), deadline);
 	if (!err && message->type == TAPDISK_MESSAGE_ERROR)
-		err = answered_error(pid, &message->u.response);
+		err = answered_error(pid, fd, &message->u.response, deadline);
 	else if (!err && message->type != answer)
 		err = tap_ctl_fail(-EPROTO, "tapdisk %d answered %s with message %d", pid,
 				   request_name(request), message->type);

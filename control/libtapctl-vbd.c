@@ -168,11 +168,11 @@ read_json(pid_t pid, int fd, size_t length, size_t most, int64_t deadline, char 
 }
 
 int
-tap_ctl_stats(pid_t pid, int minor, char **json)
+tap_ctl_stats(pid_t pid, int minor, int timeout, char **json)
 {
 	tapdisk_message_t message = { .type = TAPDISK_MESSAGE_STATS,
 				      .cookie = (uint16_t)minor };
-	int64_t deadline = tap_ctl_now() + TAP_CTL_TIMEOUT * 1000;
+	int64_t deadline = tap_ctl_now() + (int64_t)timeout * 1000;
 	int fd = tap_ctl_request(pid, &message, NULL, 0, deadline);
 
 	if (fd < 0)

@@ -84,7 +84,7 @@ int
 migrate_connect_journal(struct migrate_client *client, const char *journal)
 {
 	json_t *settings = NULL;
-	char why[512];
+	char why[TAP_CTL_TEXT];
 	int err;
 
 	client->fd = -1;
@@ -103,7 +103,7 @@ uuid_of(const tap_list_t *vbd)
 	char *text = NULL;
 	json_t *stats, *images, *uuid;
 
-	if (tap_ctl_stats(vbd->pid, vbd->minor, &text))
+	if (tap_ctl_stats(vbd->pid, vbd->minor, TAP_CTL_TIMEOUT, &text))
 		return NULL;
 	stats = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
 	free(text);

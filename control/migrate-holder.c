@@ -28,7 +28,7 @@ migrates(const char *journal, const char *path)
 	static const char *const sides[] = { "source", "destination" };
 	json_t *settings;
 	bool found = false;
-	char why[512];
+	char why[TAP_CTL_TEXT];
 
 	if (migrate_journal_load(journal, false, &settings, why, sizeof(why)))
 		return false;

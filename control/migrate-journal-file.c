@@ -10,7 +10,7 @@
 #include "migrate-file.h"
 #include "migrate-journal-file.h"
 
-#define WHY_BYTES 256
+#define WHY_BYTES TAP_CTL_TEXT
 
 const char *
 migrate_journal_text(const struct migrate_journal_file *f, const char *key)

@@ -22,7 +22,7 @@
 #include "migrate-unnamed.h"
 
 #define PAUSE_SECONDS 60
-#define WHY	      1024
+#define WHY	      TAP_CTL_TEXT
 
 struct change {
 	struct migrate_start *start;

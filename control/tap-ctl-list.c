@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,6 +8,9 @@
 #include "libtapctl.h"
 #include "cli.h"
 #include "commands.h"
+
+#define NAME_BYTES   (sizeof(((tapdisk_message_list_t *)NULL)->path) - 1)
+#define NAME_TIMEOUT 5 /* seconds */
 
 struct filter {
 	int pid, minor;
@@ -23,6 +27,45 @@ wanted(const tap_list_t *vbd, const struct filter *filter)
 	if (filter->type && (!vbd->type || strcmp(vbd->type, filter->type)))
 		return false;
 	return !filter->path || (vbd->path && !strcmp(vbd->path, filter->path));
+}
+
+/* The name in a VBD's statistics, the caller's to free; or NULL. */
+static char *
+name_in_stats(const tap_list_t *vbd)
+{
+	const char *name = NULL;
+	char *json, *copy;
+	json_t *stats;
+
+	if (tap_ctl_stats(vbd->pid, vbd->minor, NAME_TIMEOUT, &json))
+		return NULL;
+	stats = json_loads(json, 0, NULL);
+	free(json);
+	json_unpack(stats, "{s:s}", "name", &name);
+	copy = name ? strdup(name) : NULL;
+	json_decref(stats);
+	return copy;
+}
+
+/* The list has room for NAME_BYTES of a name; the whole of it is in the statistics. */
+static void
+complete_name(tap_list_t *vbd)
+{
+	const size_t type = vbd->type ? strlen(vbd->type) : 0;
+	const size_t path = vbd->path ? strlen(vbd->path) : 0;
+	char *name;
+
+	if (!type || type + 1 + path != NAME_BYTES)
+		return;
+	name = name_in_stats(vbd);
+	if (name && !strncmp(name, vbd->type, type) && name[type] == ':' &&
+	    !strncmp(name + type + 1, vbd->path, path)) {
+		memmove(name, name + type + 1, strlen(name + type + 1) + 1);
+		free(vbd->path);
+		vbd->path = name;
+	} else {
+		free(name);
+	}
 }
 
 /* For people. The widths are blktap's. */
@@ -166,6 +209,7 @@ tap_cli_list(int argc, char **argv)
 				"tap-ctl: tapdisk %d does not answer (%s): is it stopped?\n",
 				vbd->pid, strerror(-vbd->error));
 		}
+		complete_name(vbd);
 		if (wanted(vbd, &filter))
 			print_vbd(vbd, field, tty);
 	}

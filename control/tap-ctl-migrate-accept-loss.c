@@ -31,7 +31,7 @@ accept_loss(struct migrate_journal_file *f, const char *path)
 {
 	const struct recovery *r = &f->recovery;
 	const struct journal_contents *c = &r->contents;
-	char why[256];
+	char why[TAP_CTL_TEXT];
 	int err;
 
 	if (r->live != RECOVERY_LIVE_MISSING)

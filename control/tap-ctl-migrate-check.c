@@ -192,7 +192,7 @@ check_at_rest(const struct check *c)
 static void
 check_live(struct check *c)
 {
-	char holder[IMAGE_HOLDER_SIZE], why[512];
+	char holder[IMAGE_HOLDER_SIZE], why[TAP_CTL_TEXT];
 
 	if (c->f.recovery.live != RECOVERY_LIVE_MISSING ||
 	    migrate_journal_is_open(c->path, holder, sizeof(holder)))

@@ -87,7 +87,7 @@ print_outlook(const struct migrate_journal_file *f)
 static void
 print_missing(const struct migrate_journal_file *f)
 {
-	char why[512];
+	char why[TAP_CTL_TEXT];
 
 	if (f->recovery.live != RECOVERY_LIVE_MISSING)
 		return;

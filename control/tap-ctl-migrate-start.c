@@ -153,7 +153,7 @@ static int
 judge_ended(const struct start *s, struct migrate_client *client, enum goal goal)
 {
 	json_t *settings;
-	char why[512];
+	char why[TAP_CTL_TEXT];
 	int err = migrate_journal_load(s->migration.journal, true, &settings, why, sizeof(why));
 
 	/* It was to be removed at the end. */

@@ -20,7 +20,7 @@ static int
 recorded(const char *path, bool as_json)
 {
 	json_t *settings = NULL, *result;
-	char why[512];
+	char why[TAP_CTL_TEXT];
 	int err;
 
 	err = migrate_journal_load(path, true, &settings, why, sizeof(why));

@@ -27,7 +27,7 @@ tap_cli_stats(int argc, char **argv)
 	err = cli_parse(argc, argv, options,
 			"Prints the statistics of a VBD as JSON; images from leaf to root.");
 	if (!err)
-		err = tap_ctl_stats(pid, minor, &json);
+		err = tap_ctl_stats(pid, minor, TAP_CTL_TIMEOUT, &json);
 	if (err)
 		return err;
 	json[strcspn(json, "\n")] = '\0';

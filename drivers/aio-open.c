@@ -98,7 +98,7 @@ lock_file(struct aio_file *file, const char *name, td_flag_t flags)
 static int
 check_mark(struct aio_file *file, const char *name)
 {
-	char why[2 * IMAGE_MARK_NAME];
+	char why[TAPDISK_LOG_TEXT];
 	int err = image_mark_check(file->fd, name, NULL, why, sizeof(why));
 
 	if (err)

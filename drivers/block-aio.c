@@ -741,7 +741,7 @@ static int
 tdaio_check_name(td_driver_t *driver)
 {
 	struct tdaio *aio = driver->data;
-	char why[1024];
+	char why[TAPDISK_LOG_TEXT];
 	int err;
 
 	tapdisk_loop_lend();

@@ -22,6 +22,7 @@
 
 #define LINE_MAX_BYTES (64 * 1024)
 #define OUT_MAX_BYTES  (256 * 1024)
+#define ERROR_TEXT     12800 /* three names of files, and words */
 /* Requests of a client before others have their turn. */
 #define LINES_IN_TURN 4
 
@@ -52,7 +53,7 @@ struct migrate_control {
 json_t *
 migrate_control_error(int err, const char *fmt, ...)
 {
-	char text[512];
+	char text[ERROR_TEXT];
 	va_list args;
 
 	va_start(args, fmt);

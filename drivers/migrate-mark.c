@@ -64,7 +64,7 @@ static int
 check(const struct migrate *m, enum side side)
 {
 	const char *image = migrate_setting(m, migrate_side_name(side));
-	char why[2 * IMAGE_MARK_NAME];
+	char why[ERROR_TEXT];
 	struct image_mark ours;
 	int err = make(m, &ours, roles[side], m->path);
 

@@ -27,7 +27,7 @@
 
 #define MIB	   (1ull << 20)
 #define NS_PER_S   1000000000ull
-#define ERROR_TEXT 512
+#define ERROR_TEXT 12800 /* three names of files, and words */
 
 /* What of the end has to be done yet (migrate-end.c), in order. */
 enum end_step {

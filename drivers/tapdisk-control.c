@@ -162,22 +162,42 @@ conn_reply(struct control_conn *conn, const void *data, size_t size)
 	return 0;
 }
 
-/* Answers with the response, or if err is not 0 with that and the reason in words. */
+/* As much of text as a response has room for, and no half of a character. Bytes. */
+static size_t
+conn_fits(const char *text)
+{
+	const size_t most = sizeof(((tapdisk_message_response_t *)NULL)->message) - 1;
+	size_t len = strnlen(text, most + 1);
+
+	if (len <= most)
+		return len;
+	for (len = most; len && ((unsigned char)text[len] & 0xc0) == 0x80; len--)
+		;
+	return len;
+}
+
+/*
+ * Answers with the response, or if err is not 0 with that and the reason in words. Of
+ * those, what does not fit follows the response, until the connection ends.
+ */
 static void
 conn_answer(struct control_conn *conn, int err)
 {
 	tapdisk_message_t *response = &conn->response;
-	const char *text = tapdisk_log_last_error();
+	const char *text = "";
+	size_t fits = 0;
 
 	if (err) {
+		text = *tapdisk_log_last_error() ? tapdisk_log_last_error() : strerror(-err);
+		fits = conn_fits(text);
 		memset(&response->u, 0, sizeof(response->u));
 		response->type = TAPDISK_MESSAGE_ERROR;
 		response->u.response.error = -err;
-		snprintf(response->u.response.message, sizeof(response->u.response.message),
-			 "%s", *text ? text : strerror(-err));
+		memcpy(response->u.response.message, text, fits);
 	}
 
-	if (conn_reply(conn, response, sizeof(*response)))
+	if (conn_reply(conn, response, sizeof(*response)) ||
+	    conn_reply(conn, text + fits, strlen(text + fits)))
 		conn_close(conn);
 	else
 		conn_send(conn);

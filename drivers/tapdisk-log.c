@@ -20,7 +20,7 @@
 
 #include "log-limit.h"
 
-#define LOG_LINE 1024
+#define LOG_LINE 3900 /* and what is before it on a line are less than PIPE_BUF */
 
 /* Somewhere that lines go to. */
 struct sink {
@@ -46,7 +46,7 @@ static struct {
 	.err = { .put = put_stderr },
 };
 
-static __thread char last_error[256];
+static __thread char last_error[TAPDISK_LOG_TEXT];
 static __thread struct log_limit *limit;
 
 void
@@ -284,13 +284,15 @@ __tlog_write(int level, const char *fmt, ...)
 void
 __tlog_error(const char *fmt, ...)
 {
-	char text[LOG_LINE];
+	char text[TAPDISK_LOG_TEXT], line[LOG_LINE];
 	va_list args;
 
 	va_start(args, fmt);
 	log_format(text, sizeof(text), fmt, args);
 	va_end(args);
 
-	log_emit(LOG_ERR, text);
+	/* The log has no room for a line with several long names; who asked has it whole. */
+	snprintf(line, sizeof(line), "%.*s", (int)sizeof(line) - 1, text);
+	log_emit(LOG_ERR, line);
 	log_remember(text);
 }

@@ -23,6 +23,9 @@ struct log_limit; /* log-limit.h */
 /* The socket of syslogd, if that is not /dev/log. */
 #define TAPDISK_LOG_SOCKET_ENV "TAPDISK_LOG_SOCKET"
 
+/* The longest message, with the terminating zero: three names of files, and words. */
+#define TAPDISK_LOG_TEXT 12800
+
 #define TLOG_WARN 0
 #define TLOG_INFO 1
 #define TLOG_DBG  2
@@ -48,7 +51,7 @@ void __tlog_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 struct log_limit *tapdisk_log_limit(struct log_limit *limit);
 
 /*
- * The text of this thread's last error since it was cleared, or "". At most 255 bytes.
+ * The text of this thread's last error since it was cleared, or "".
  * Each thread has its own: what a request failed by is said where it is handled.
  */
 const char *tapdisk_log_last_error(void);

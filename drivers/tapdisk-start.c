@@ -32,7 +32,7 @@
 #include "tapdisk-server.h"
 #include "tapdisk-vbd.h"
 
-#define TEXT 1024
+#define TEXT TAPDISK_LOG_TEXT
 
 /* How long the guest's requests are held, one after the other, and how long they are not. */
 static const unsigned int hold_ms[] = { 500, 1000, 2000, 4000, 8000 };

@@ -20,6 +20,9 @@
 #include "list.h"
 #include "tapdisk-message.h"
 
+/* The longest message, with the terminating zero: three names of files, and words. */
+#define TAP_CTL_TEXT 12800
+
 #define TAP_CTL_FOREVER (-1)
 #define TAP_CTL_TIMEOUT 120 /* what requests that need not wait for the guest's I/O get */
 
@@ -96,7 +99,7 @@ int tap_ctl_pause(pid_t pid, int minor, bool any_name, int timeout);
 int tap_ctl_unpause(pid_t pid, int minor, const struct tap_ctl_image *image);
 int tap_ctl_info(pid_t pid, int minor, tapdisk_message_image_t *info);
 /* *json is the caller's to free. */
-int tap_ctl_stats(pid_t pid, int minor, char **json);
+int tap_ctl_stats(pid_t pid, int minor, int timeout, char **json);
 /*
  * json is what is wanted, *answer what has come of it (docs/migrate-protocol.md), the caller's
  * to free. -EOPNOTSUPP: that tapdisk does not know the request. Waits as long as it takes.

@@ -128,7 +128,11 @@ struct tapdisk_message_string {
 	char text[TAPDISK_MESSAGE_STRING_LENGTH];
 };
 
-/* ERROR, and the answers that carry nothing else */
+/*
+ * ERROR, and the answers that carry nothing else. If an ERROR's message is longer than its
+ * place, our tapdisk sends the rest behind the whole message and then hangs up; what is in
+ * the place ends with a whole character, so up to three bytes of it may be free.
+ */
 struct tapdisk_message_response {
 	int32_t error;				     /* 0, or a positive errno value */
 	char message[TAPDISK_MESSAGE_STRING_LENGTH]; /* what went wrong, for people; may be ""

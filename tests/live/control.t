@@ -201,6 +201,18 @@ refuses(ask($pid, 'OPEN', 3, params('aio:' . 'x' x 300)),
 	ENAMETOOLONG, qr/longer/, 'a name without an end');
 refuses(ask($pid, 'OPEN', 3, params("aio:$dir/nothing")),
 	ENOENT, qr/\Q$dir\E\/nothing/, 'a missing image is named');
+# Whoever reads 544 bytes has the start of a long text, without half a character; the
+# rest is behind them.
+{
+	my $name = "$dir/" . 'ä' x ((250 - length $dir) / 2);    # ä: two bytes
+	my $said = ask($pid, 'OPEN', 3, params("aio:$name"));
+	my ($type, undef, $errno, $start) = unpack 'S S x4 l Z256', $said;
+	is "$type $errno", '1 ' . ENOENT, 'a missing image with a long name';
+	cmp_ok length $start, '>=', 252, 'is said to be missing in as much as there is room for';
+	ok utf8::decode(my $copy = $start), 'in whole characters';
+	like $start . substr($said, 544), qr/^\Q$name\E: .*No such file or directory$/,
+		'and the rest of the message follows';
+}
 refuses(ask($pid, 'OPEN', 3, params($a)), EINVAL, qr/type:path/, 'a name without a type');
 refuses(ask($pid, 'OPEN', 3, params("vhd:$a")), ENOSYS, qr/no driver/, 'a type without driver');
 refuses(ask($pid, 'OPEN', 3, params("new:$a")), ENOENT, qr/no such type/, 'an unknown type');

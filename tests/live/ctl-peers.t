@@ -67,6 +67,22 @@ exits 2 "no tapdisk" tap attach -p 4711 -m 1
 
 fake 111 error-unterminated
 exits 5 "a message without an end" tap detach -p 111 -m 1
+# A text that is longer than its place in the message goes on behind it.
+x=$(printf 'x%.0s' {1..255}) y=$(printf 'y%.0s' {1..300})
+fake 117 error-long
+exits 5 "a message that is longer than its place" tap detach -p 117 -m 1
+is "$(cat said)" "tap-ctl: Input/output error: $x$y" "is shown whole"
+fake 118 error-full
+exits 5 "one that just fits" tap detach -p 118 -m 1
+is "$(cat said)" "tap-ctl: Input/output error: $x" "as well"
+fake 119 error-full-held
+exits 5 "one whose end is not to be had is shown as far as it goes" tap detach -p 119 -m 1
+is "$(cat said)" "tap-ctl: Input/output error: $x" "and nobody waits for ever"
+fake 120 error-endless
+exits 5 "one without an end has one here" tap detach -p 120 -m 1
+is "$(wc -l <said)" 1 "it is one line"
+ok "of a length that can be read" [ "$(wc -c <said)" -lt 20000 ]
+refuses "and no control characters" "" grep -q $'\e' said
 fake 112 error-zero
 exits 71 "an error that is none" tap detach -p 112 -m 1
 fake 113 stats-cut

@@ -111,13 +111,56 @@ serve_error(int fd)
 }
 
 static void
-serve_error_unterminated(int fd)
+serve_error_of(int fd, size_t len)
 {
 	tapdisk_message_t m = { .type = TAPDISK_MESSAGE_ERROR };
 
 	m.u.response.error = 5;
-	memset(m.u.response.message, 'x', sizeof(m.u.response.message));
+	memset(m.u.response.message, 'x', len);
 	say(fd, &m, sizeof(m));
+}
+
+static void
+serve_error_unterminated(int fd)
+{
+	serve_error_of(fd, sizeof(request.u.response.message));
+}
+
+/* The error of our tapdisk whose text is longer than its place: 300 bytes of it behind. */
+static void
+serve_error_long(int fd)
+{
+	char rest[300];
+
+	serve_error_of(fd, 255);
+	memset(rest, 'y', sizeof(rest));
+	say(fd, rest, sizeof(rest));
+}
+
+/* One that fills its place, as any tapdisk may send it, and hangs up. */
+static void
+serve_error_full(int fd)
+{
+	serve_error_of(fd, 255);
+}
+
+/* And never does. */
+static void
+serve_error_full_held(int fd)
+{
+	serve_error_full(fd);
+	pause();
+}
+
+/* And goes on for ever. */
+static void
+serve_error_endless(int fd)
+{
+	static const char noise[4096] = "\033[2J\nno end\n";
+
+	serve_error_full(fd);
+	while (send(fd, noise, sizeof(noise), MSG_NOSIGNAL) > 0)
+		;
 }
 
 static void
@@ -200,13 +243,24 @@ static const struct {
 	const char *name;
 	void (*serve)(int fd);
 } modes[] = {
-	{ "silent", serve_silent },	    { "half", serve_half },
-	{ "half-held", serve_half_held },   { "bytes", serve_bytes },
-	{ "wrong-type", serve_wrong_type }, { "unterminated", serve_unterminated },
-	{ "error", serve_error },	    { "error-unterminated", serve_error_unterminated },
-	{ "error-zero", serve_error_zero }, { "endless", serve_endless },
-	{ "stats-cut", serve_stats_cut },   { "stats-huge", serve_stats_huge },
-	{ "stopping", serve_stopping },	    { "stubborn", serve_stubborn },
+	{ "silent", serve_silent },
+	{ "half", serve_half },
+	{ "half-held", serve_half_held },
+	{ "bytes", serve_bytes },
+	{ "wrong-type", serve_wrong_type },
+	{ "unterminated", serve_unterminated },
+	{ "error", serve_error },
+	{ "error-unterminated", serve_error_unterminated },
+	{ "error-long", serve_error_long },
+	{ "error-full", serve_error_full },
+	{ "error-full-held", serve_error_full_held },
+	{ "error-endless", serve_error_endless },
+	{ "error-zero", serve_error_zero },
+	{ "endless", serve_endless },
+	{ "stats-cut", serve_stats_cut },
+	{ "stats-huge", serve_stats_huge },
+	{ "stopping", serve_stopping },
+	{ "stubborn", serve_stubborn },
 };
 
 int

@@ -48,6 +48,19 @@ ok "a special name: the disk is there" cmp "$odd" "to $odd"
 is "$(tap stats -p "$pid" -m "$minor" | jq -r .name)" "aio:$T/to $odd" "a special name: statistics show it"
 stop_disk
 
+# After a migration the disk's name may be longer than the 255 bytes that the list of a
+# tapdisk has room for; tap-ctl list shows it whole nevertheless.
+fresh_disk $size
+long=$(printf '%0100d/' 1 2 3)name
+mkdir -p "${long%/*}"
+ok "a long name: migrates" mig start --to "aio:$T/$long" --journal "$T/long.migrate" --create --wait
+ok "a long name: the disk is there" wait_for runs_on "aio:$T/$long"
+is "$(tap list -t aio -f "$T/$long" | wc -l)" 1 "a long name: it is found by that"
+missing=$T/$(printf '%0*d' $((250 - ${#T})) 1)
+refuses "a long name: an error about one is not cut" "$missing: .*No such file or directory" \
+	tap create -a "aio:$missing"
+stop_disk
+
 # The journal cannot be written, and the status quotes its name.
 fresh_disk $size
 truncate -s $size dst

@@ -16,6 +16,7 @@
 
 #define BUSY_RETRY_MS 20   /* between attempts at a socket whose queue is full */
 #define REST_MS	      5000 /* for what of an error's message did not fit into it */
+#define POKE_MS	      50   /* between questions that keep a tapdisk awake */
 #define UTF8_MAX      4
 #define ERRNO_MAX     4095
 
@@ -252,6 +253,42 @@ answered_error(pid_t pid, int fd, const tapdisk_message_response_t *response, in
 	return tap_ctl_fail(-response->error, "%s", text);
 }
 
+/* What is asked does not matter, nor what is answered. */
+static void
+poke(pid_t pid)
+{
+	tapdisk_message_t message = { .type = TAPDISK_MESSAGE_PID };
+	char path[TAP_CTL_PATH];
+	int fd;
+
+	if (tap_ctl_path(path, TAPDISK_CTL_PREFIX "%d", pid))
+		return;
+	fd = tap_ctl_connect(path);
+	if (fd < 0)
+		return;
+	if (!send_all(fd, &message, sizeof(message), tap_ctl_now() + POKE_MS))
+		tap_ctl_wait(fd, POLLIN, tap_ctl_now() + POKE_MS);
+	close(fd);
+}
+
+/*
+ * Waits for the answer to a pause. The loop of blktap's tapdisk may have gone to sleep by the
+ * time that the last request is answered, for up to ten minutes: it is kept awake.
+ */
+static void
+keep_awake(pid_t pid, int fd, int64_t deadline)
+{
+	int64_t now = tap_ctl_now();
+
+	while (tap_ctl_wait(fd, POLLIN, now + POKE_MS) == -ETIMEDOUT) {
+		now = tap_ctl_now();
+		if (deadline >= 0 && now >= deadline)
+			return;
+		poke(pid);
+		now = tap_ctl_now();
+	}
+}
+
 int
 tap_ctl_request(pid_t pid, tapdisk_message_t *message, const struct iovec *extra, int count,
 		int64_t deadline)
@@ -272,6 +309,8 @@ tap_ctl_request(pid_t pid, tapdisk_message_t *message, const struct iovec *extra
 	err = send_all(fd, message, sizeof(*message), deadline);
 	for (; !err && count; extra++, count--)
 		err = send_all(fd, extra->iov_base, extra->iov_len, deadline);
+	if (!err && request == TAPDISK_MESSAGE_PAUSE)
+		keep_awake(pid, fd, deadline);
 	/* One that does not know the request may answer before it has all of it. */
 	if (!err || err == -EPIPE || err == -ECONNRESET)
 		err = tap_ctl_read(fd, message, sizeof(*message), deadline);

@@ -227,7 +227,7 @@ open_image(struct migrate *m, enum side side, td_flag_t flags)
 		return image_disk_adopt(&m->disk[side],
 					side == SRC ? given->source : given->destination);
 	return image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
-			       flags);
+			       flags, m->encryption);
 }
 
 static bool
@@ -240,7 +240,7 @@ static int
 open_image(struct migrate *m, enum side side, td_flag_t flags)
 {
 	return image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
-			       flags);
+			       flags, m->encryption);
 }
 
 static bool
@@ -618,6 +618,7 @@ migrate_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *en
 	m->disk[SRC].closed = m->disk[DST].closed = true;
 	m->destination_dir = -1;
 	m->driver = driver;
+	m->encryption = encryption;
 	m->path = strdup(name);
 	if (!m->path)
 		goto fail;

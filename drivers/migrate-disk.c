@@ -294,7 +294,8 @@ init(struct image_disk *d, td_image_t *image)
 }
 
 int
-image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
+image_disk_open(struct image_disk *d, const char *name, td_flag_t flags,
+		struct td_vbd_encryption *encryption)
 {
 	td_image_t *image;
 	const char *path;
@@ -312,8 +313,14 @@ image_disk_open(struct image_disk *d, const char *name, td_flag_t flags)
 	}
 #ifdef TAPDISK_EXTENDED
 	flags |= TD_OPEN_MIGRATION;
+#else
+	/* Others send requests on to parents, which an image of ours does not have. */
+	if (type != DISK_TYPE_AIO) {
+		EPRINTF("%s: only raw images (aio:) can be migrated here", name);
+		return -EOPNOTSUPP;
+	}
 #endif
-	err = tapdisk_image_open(type, path, (int)flags, NULL, &image);
+	err = tapdisk_image_open(type, path, (int)flags, encryption, &image);
 	if (err)
 		return err;
 	err = init(d, image);

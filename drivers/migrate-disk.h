@@ -31,11 +31,12 @@ struct image_disk {
 };
 
 /*
- * Opens the image "type:name", whatever its mark says (migrate-mark.c looks at
- * that); 0 or -errno, with the reason in the log. The disk is the caller's memory and stays
- * where it is until it is closed.
+ * Opens the image "type:name", in blktap's host a raw one only, whatever its mark says
+ * (migrate-mark.c looks at that); 0 or -errno, with the reason in the log. The disk is the
+ * caller's memory and stays where it is until it is closed.
  */
-int image_disk_open(struct image_disk *d, const char *name, td_flag_t flags);
+int image_disk_open(struct image_disk *d, const char *name, td_flag_t flags,
+		    struct td_vbd_encryption *encryption);
 
 #ifdef TAPDISK_EXTENDED
 /*

@@ -56,9 +56,10 @@ struct migrate_end {
  * side that has stalled keeps its buffers until it answers.
  */
 struct migrate {
-	td_driver_t *driver;   /* NULL once that is closed */
-	struct list_head link; /* among those that linger */
-	char *path;	       /* of the journal */
+	td_driver_t *driver;		      /* NULL once that is closed */
+	struct list_head link;		      /* among those that linger */
+	struct td_vbd_encryption *encryption; /* the host's, while it is opened */
+	char *path;			      /* of the journal */
 	char uuid[MIGRATE_UUID_SIZE];
 	json_t *settings; /* what the journal said when it was opened */
 	char *head;	  /* its text that never changes */

@@ -54,28 +54,56 @@ is $? 0 "watch ends with the migration"
 like "$(tail -1 watched)" "completed: the disk runs on aio:$T/src" "and says what came of it"
 stop_disk
 
-fake 101 stopping aio:/source
-truncate -s 1M dst
-rm -f dst.migrate
-"$BUILD/tap-ctl" migrate start -p 101 -m 1 --to "aio:$T/dst" >said 2>&1 &
+# --- a tapdisk of blktap's ---------------------------------------------------------------
+
+in_fake() { # TO [option...]
+	tap migrate start -p "$fake" -m 1 --to "$@"
+}
+new_fake() { # MODE [ARGS]
+	rm -f dst* fakeown
+	truncate -s 1M source dst
+	fake own "$1" "${2:-aio:$T/source}"
+}
+
+new_fake stopping
+"$BUILD/tap-ctl" migrate start -p "$fake" -m 1 --to "aio:$T/dst" >said 2>&1 &
 starter=$!
 wait_for grep -q "^State:.*stopped" "/proc/$fake/status"
 kill -TERM $starter
 kill -CONT "$fake"
 wait $starter
 above $? 127 "start that is told to end meanwhile"
-is "$(sed 1d fake101)" "19
+is "$(sed 1d fakeown)" "19
 29696
 28
 9
 11migrate:$T/dst.migrate" "does so only when it has resumed the disk"
 
-fake 102 stubborn aio:/source
-rm -f dst.migrate
-tap migrate start -p 102 -m 1 --to "aio:$T/dst" >said 2>&1
+new_fake stubborn
+in_fake "aio:$T/dst" >said 2>&1
 is $? 28 "start where the tapdisk cannot even resume the disk"
-like "$(cat said)" "the fake disk is full.*could not be resumed.*tap-ctl unpause -p 102 -m 1 -a aio:/source" \
+like "$(cat said)" "the fake disk is full.*could not be resumed .No space left on device: the fake disk is full.*tap-ctl unpause -p $fake -m 1 -a aio:$T/source" \
 	"says so, and what to do"
 is "$(files)" "dst dst.migrate" "and leaves the files"
+
+refused() { # NAME REGEX [option...]: before the disk is paused
+	refuses "there: $1" "$2" in_fake "aio:$T/dst" "${@:3}"
+	is "$(sed 1d fakeown | grep -c '^9$')" 0 "is not paused for it"
+	is "$(files)" "dst" "and nothing is left"
+}
+
+new_fake stopping
+truncate -s 2M dst
+refused "a larger destination" "must be equal"
+truncate -s 1M dst
+rm dst && ln source dst
+refused "the same disk" "the same disk"
+rm dst && truncate -s 1M dst
+cp source other && mv other source
+refused "a source that was replaced" "does not lead to what tapdisk $fake has open"
+rm source
+refused "a source that was removed" "cannot be opened again"
+new_fake stopping "vhd:$T/source"
+refused "a source that is not raw" "only raw images"
 
 done_testing

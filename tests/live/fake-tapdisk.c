@@ -2,12 +2,14 @@
 /*
  * fake-tapdisk NUMBER MODE [ARGS] - a tapdisk that misbehaves in one way
  *
- * Listens on ctl<NUMBER> in $BLKTAP_RUN_DIR, says on stdout where, and treats
- * every connection as MODE says until it is killed. Where it lists a VBD, that
- * is minor 1 with ARGS as its image.
+ * Listens on ctl<NUMBER> in $BLKTAP_RUN_DIR (own: its process id), says on stdout where,
+ * and treats every connection as MODE says until it is killed. Where it lists a VBD, that
+ * is minor 1 with ARGS as its image, a disk of 1 MiB; which it has open, if that is there.
+ * It has the name of the plugin in it: tapdisk_migrate.
  */
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,8 @@
 #include "tapdisk-message.h"
 
 static const char *args = "aio:/fake";
+extern const char fake_plugin[];
+const char fake_plugin[] = "tapdisk_migrate";
 
 static void
 say(int fd, const void *data, size_t size)
@@ -211,6 +215,8 @@ answer(int fd)
 		m.type = TAPDISK_MESSAGE_ERROR;
 		m.u.response.error = EINVAL;
 	}
+	if (request.type == TAPDISK_MESSAGE_DISK_INFO)
+		m.u.image = (tapdisk_message_image_t){ .sectors = 2048, .sector_size = 512 };
 	if (request.type == TAPDISK_MESSAGE_LIST)
 		serve_bytes(fd);
 	else
@@ -221,6 +227,10 @@ answer(int fd)
 static void
 serve_stopping(int fd)
 {
+	if (request.type == TAPDISK_MESSAGE_PID) { /* that only keeps us awake */
+		answer(fd);
+		return;
+	}
 	printf("%d%.*s\n", request.type, (int)sizeof(request.u.params.path),
 	       request.type == TAPDISK_MESSAGE_RESUME ? request.u.params.path : "");
 	fflush(stdout);
@@ -278,7 +288,12 @@ main(int argc, char **argv)
 	while (strcmp(modes[mode].name, argv[2]))
 		if (++mode == sizeof(modes) / sizeof(modes[0]))
 			errx(2, "no mode %s", argv[2]);
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/ctl%s", dir, argv[1]);
+	if (strcmp(argv[1], "own"))
+		snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/ctl%s", dir, argv[1]);
+	else
+		snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/ctl%d", dir, getpid());
+	if (strchr(args, ':'))
+		open(strchr(args, ':') + 1, O_RDONLY);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 8))
 		err(1, "%s", addr.sun_path);

@@ -442,7 +442,7 @@ a_migration_asks_for_one_extent(void **state)
 	write_stripes(image);
 	tapdisk_image_close(image);
 	snprintf(name, sizeof(name), "aio:%s", path);
-	assert_int_equal(image_disk_open(&disk, name, 0), 0);
+	assert_int_equal(image_disk_open(&disk, name, 0, NULL), 0);
 	aio = disk.image->driver->ops;
 	watched = *aio;
 	watched.td_queue_block_status = watch_block_status;

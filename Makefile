@@ -123,11 +123,16 @@ $(FAULTY:%.o=$(BUILD)/obj/tests/%.o): $(BUILD)/obj/tests/%.o: drivers/%.c Makefi
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(ALL_CFLAGS) -include tests/live/faulty-calls.h -c -o $@ $<
 
+# Calls that may wait for storage are looked at in it (tests/live/faulty-waits.c).
+WAITING := open openat __open_2 __openat_2 fcntl close fstat flock fsync fdatasync fallocate posix_fallocate ftruncate \
+	  lseek read write pread pwrite fgetxattr fsetxattr fremovexattr stat lstat fstatat mkdir access \
+	  unlink unlinkat rename renameat linkat realpath opendir statx fstatfs
+
 $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULTY)),$(TAPDISK_OBJ)) \
 		$(addprefix $(BUILD)/obj/tests/,tapdisk-disktype.o $(FAULTY)) \
 		$(call obj,$(TEST_DRIVERS)) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
-	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TAPDISK_LIBS)
+	$(call say,LD)$(CC) $(ALL_LDFLAGS) $(WAITING:%=-Wl,--wrap=%) -o $@ $^ $(TAPDISK_LIBS)
 
 # The hotplug program with a xenstore that is none.
 HOTPLUG_TEST := $(if $(XENSTORE_LIBS),$(BUILD)/tests/tapmigrate-hotplug)

@@ -157,9 +157,13 @@ static int
 check_not_the_same(const struct migrate *m)
 {
 	struct stat a, b;
+	bool known;
 
-	if (!identity(migrate_setting(m, "source"), &a) ||
-	    !identity(migrate_setting(m, "destination"), &b))
+	tapdisk_loop_lend();
+	known = identity(migrate_setting(m, "source"), &a) &&
+		identity(migrate_setting(m, "destination"), &b);
+	tapdisk_loop_take_back();
+	if (!known)
 		return 0; /* opening it will tell what is wrong */
 	if ((S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode))
 		    ? a.st_rdev != b.st_rdev

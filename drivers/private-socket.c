@@ -17,6 +17,7 @@
 #include "timeout-math.h"
 
 #include "private-socket.h"
+#include "tapdisk-loop.h"
 
 #define RETRY TV_SECS(1)
 
@@ -154,7 +155,9 @@ private_socket_open(struct private_socket *s, const char *path, int backlog, boo
 	if (strlen(path) >= sizeof(s->addr.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(s->addr.sun_path, path, strlen(path));
+	tapdisk_loop_lend();
 	err = bind_and_listen(s, backlog);
+	tapdisk_loop_take_back();
 	if (!err)
 		err = register_events(s);
 	if (!err)
@@ -175,9 +178,15 @@ private_socket_peer_gone(int fd)
 void
 private_socket_unlink(struct private_socket *s)
 {
-	if (s->named)
-		unlink(s->addr.sun_path);
+	char path[sizeof(s->addr.sun_path)];
+
+	if (!s->named)
+		return;
 	s->named = false; /* another's may be there next */
+	memcpy(path, s->addr.sun_path, sizeof(path));
+	tapdisk_loop_lend();
+	unlink(path);
+	tapdisk_loop_take_back();
 }
 
 void
@@ -189,9 +198,9 @@ private_socket_close(struct private_socket *s)
 		tapdisk_server_unregister_event(s->event);
 	if (s->retry > 0)
 		tapdisk_server_unregister_event(s->retry);
-	private_socket_unlink(s);
 	close(s->fd);
 	if (s->spare >= 0)
 		close(s->spare);
 	s->fd = s->spare = -1;
+	private_socket_unlink(s);
 }

@@ -13,6 +13,7 @@
 
 #include "tapdisk-inflight.h"
 #include "tapdisk-log.h"
+#include "tapdisk-loop.h"
 #include "tapdisk-server.h"
 #include "timeout-math.h"
 
@@ -479,8 +480,10 @@ tapdisk_blkif_connect(td_vbd_t *vbd, const struct blkif_config *config,
 		.readonly = config->readonly || (info.info & TD_INFO_READONLY),
 	};
 	ring_init(&blkif->ring, guest->ring, guest->pages, config->ring.protocol);
+	tapdisk_loop_lend();
 	err = inflight_open(&blkif->inflight, config->inflight, &config->ring,
 			    blkif->ring.entries);
+	tapdisk_loop_take_back();
 	if (err) {
 		EPRINTF("%s: %s", config->inflight, strerror(-err));
 		goto fail;
@@ -528,6 +531,23 @@ tapdisk_blkif_ring(const struct tapdisk_blkif *blkif)
 	return &blkif->config.ring;
 }
 
+/* Removes the file; until it is gone the VBD gets no other ring, which would have the same. */
+static void
+blkif_forget(struct tapdisk_blkif *blkif)
+{
+	struct inflight removed = { .path = blkif->inflight.path };
+	td_vbd_t *vbd = blkif->vbd;
+
+	blkif->inflight.path = NULL;
+	blkif->in_flight++;
+	vbd->busy++;
+	tapdisk_loop_lend();
+	inflight_remove(&removed);
+	tapdisk_loop_take_back();
+	vbd->busy--;
+	blkif->in_flight--;
+}
+
 void
 tapdisk_blkif_disconnect(struct tapdisk_blkif *blkif)
 {
@@ -541,6 +561,6 @@ tapdisk_blkif_disconnect(struct tapdisk_blkif *blkif)
 		blkif->asked[BLKIF_OP_FLUSH_DISKCACHE], blkif->asked[BLKIF_OP_DISCARD],
 		blkif->most_segments);
 	blkif_leave_guest(blkif, BLKIF_DISCONNECTED);
-	inflight_remove(&blkif->inflight);
+	blkif_forget(blkif);
 	blkif_free_if_over(blkif);
 }

@@ -24,8 +24,10 @@ connect_ring(td_vbd_t *vbd, const tapdisk_message_blkif_t *blkif)
 		.inflight = inflight,
 	};
 	struct blkif_guest *guest;
-	int err;
+	int err = tapdisk_vbd_check_busy(vbd);
 
+	if (err)
+		return err;
 	memcpy(config.ring.grefs, blkif->gref, config.ring.pages * sizeof(blkif->gref[0]));
 	if (tapdisk_blkif_is(vbd->blkif, blkif->domid, blkif->devid)) {
 		const bool same = !memcmp(tapdisk_blkif_ring(vbd->blkif), &config.ring,
@@ -57,7 +59,9 @@ connect_ring(td_vbd_t *vbd, const tapdisk_message_blkif_t *blkif)
 	if (err)
 		return err;
 	config.readonly = vbd->flags & TD_OPEN_RDONLY;
+	vbd->busy++;
 	err = tapdisk_blkif_connect(vbd, &config, guest);
+	vbd->busy--;
 	if (err)
 		guest->ops->close(guest);
 	return err;

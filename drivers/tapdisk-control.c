@@ -370,9 +370,13 @@ control_find(const struct control_conn *conn, td_vbd_t **vbd)
 static void
 control_drop_vbd(td_vbd_t *vbd)
 {
+	const int lock = vbd->lock_fd;
+
 	tapdisk_server_remove_vbd(vbd);
-	close(vbd->lock_fd);
 	tapdisk_vbd_free(vbd);
+	tapdisk_loop_lend();
+	close(lock);
+	tapdisk_loop_take_back();
 }
 
 static int
@@ -819,11 +823,31 @@ tapdisk_control_close(void)
 	}
 }
 
+/*
+ * Closes all VBDs and drops one that is closed; false: none is. One that is busy is left to
+ * the turn in which it is not any more.
+ */
+static bool
+control_shut_down(void)
+{
+	td_vbd_t *vbd;
+
+	list_for_each_entry(vbd, tapdisk_server_get_all_vbds(), next) {
+		if (vbd->busy)
+			continue;
+		if (!vbd->name) {
+			control_drop_vbd(vbd);
+			return true;
+		}
+		if (!(vbd->state & TD_VBD_SHUTDOWN_REQUESTED))
+			tapdisk_vbd_close(vbd, true, control_closed, NULL);
+	}
+	return false;
+}
+
 void
 tapdisk_control_run(void)
 {
-	td_vbd_t *vbd, *next;
-
 	for (int i = 0; i < CONTROL_CONNECTIONS; i++) {
 		struct control_conn *conn = &control.conns[i];
 
@@ -836,17 +860,8 @@ tapdisk_control_run(void)
 			conn_handle(conn);
 	}
 
-	if (!control.shutdown)
-		return;
-	/* One that is busy is left to the turn in which it is not any more. */
-	list_for_each_entry_safe(vbd, next, tapdisk_server_get_all_vbds(), next) {
-		if (vbd->busy)
-			continue;
-		if (!vbd->name)
-			control_drop_vbd(vbd);
-		else if (!(vbd->state & TD_VBD_SHUTDOWN_REQUESTED))
-			tapdisk_vbd_close(vbd, true, control_closed, NULL);
-	}
+	while (control.shutdown && control_shut_down())
+		;
 }
 
 void

@@ -338,6 +338,12 @@ tapdisk_loop_take_back(void)
 }
 
 bool
+tapdisk_loop_is_held(void)
+{
+	return self && !self->lent && !self->watched;
+}
+
+bool
 tapdisk_loop_pass(void)
 {
 	bool passed;

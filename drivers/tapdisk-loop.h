@@ -46,6 +46,12 @@ void tapdisk_loop_take_back(void);
 
 #define LOOP_SLOW_MS 10 /* and twice that at most */
 
+/*
+ * Whether this thread has the loop, so that a call that waits would stop every disk. False
+ * between the functions above, and in threads that do not run the loop.
+ */
+bool tapdisk_loop_is_held(void);
+
 /* --- for the server --------------------------------------------------------------- */
 
 /* The descriptor that is readable when the loop is wanted, or -errno. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* links: drivers/tapdisk-loop.o */
 /* links: drivers/tapdisk-blkif.o drivers/tapdisk-ring.o drivers/tapdisk-inflight.o */
 /* links: drivers/scheduler.o drivers/tapdisk-log.o */
 /*

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* links: drivers/tapdisk-loop.o */
 /* links: drivers/migrate-text.o */
 /* links: drivers/migrate-control.o drivers/private-socket.o drivers/scheduler.o */
 /* links: drivers/tapdisk-log.o */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* links: drivers/tapdisk-loop.o */
 /* links: drivers/tapdisk-nbdserver.o drivers/tapdisk-nbd-proto.o */
 /* links: drivers/tapdisk-nbd-connection.o drivers/tapdisk-nbd-memory.o */
 /* links: drivers/tapdisk-nbd-request.o drivers/private-socket.o */

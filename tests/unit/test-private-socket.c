@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* links: drivers/tapdisk-loop.o */
 /* links: drivers/private-socket.o drivers/scheduler.o drivers/tapdisk-log.o */
 /*
  * A socket's clients when the process has no descriptor left: what is counted is how often

@@ -578,7 +578,6 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	struct journal_contents contents;
 	struct validity *map;
 	char text[ERROR_TEXT];
-	const char *ended;
 	int state, err;
 
 	err = start_workers();
@@ -594,13 +593,6 @@ migrate_start(struct migrate *m, td_flag_t flags)
 	tapdisk_loop_take_back();
 	if (err)
 		return err;
-	err = migrate_alone_find(m, &ended);
-	if (err) {
-		validity_destroy(map);
-		return err;
-	}
-	if (ended)
-		json_object_set_new(m->settings, "state", json_string(ended));
 	state = migration_state_find(migrate_setting(m, "state"));
 	if (state != MIGRATION_COMPLETED && state != MIGRATION_CANCELLED)
 		return start_migration(m, &contents, map, flags);

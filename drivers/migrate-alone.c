@@ -27,7 +27,6 @@
 
 #include "tapdisk.h"
 #include "tapdisk-driver.h"
-#include "tapdisk-loop.h"
 #include "tapdisk-worker.h"
 
 #include "migrate-plugin.h"
@@ -123,31 +122,4 @@ migrate_alone_record(void *ctx, side_mask side)
 	task->work.run = task_run;
 	task->work.done = task_done;
 	tapdisk_worker_submit(&task->work);
-}
-
-int
-migrate_alone_find(struct migrate *m, const char **state)
-{
-	side_mask side;
-	int err;
-
-	*state = NULL;
-	tapdisk_loop_lend();
-	err = registry_recorded(m->uuid, &side);
-	tapdisk_loop_take_back();
-	if (err) {
-		EPRINTF("%s: whether it ended without its journal cannot be read: %s", m->path,
-			strerror(-err));
-		return err;
-	}
-	if (side == NO_SIDE)
-		return 0;
-	m->by_record = true;
-	*state = migration_state_name(side == SRC_BIT ? MIGRATION_CANCELLED
-						      : MIGRATION_COMPLETED);
-	DPRINTF("%s: it could not be written when the migration ended: it knows less than is "
-		"so, "
-		"and the %s alone is the disk",
-		m->path, side == SRC_BIT ? "source" : "destination");
-	return 0;
 }

@@ -129,11 +129,6 @@ int migrate_end_force(struct migrate *m);
 void migrate_end_stop(struct migrate *m);
 /* The record that one side alone is the disk (migration_config.record_alone). */
 void migrate_alone_record(void *ctx, side_mask side);
-/*
- * Whether there is one: *state is what the migration has ended in, or NULL. 0, or -errno with
- * the reason in the log.
- */
-int migrate_alone_find(struct migrate *m, const char **state);
 /* The change of that image's mark that goes with it, or with its removal. As above. */
 struct mark_change *
 migrate_mark_change_alone(const struct migrate *m, enum side side, bool alone);
@@ -166,7 +161,8 @@ json_int_t migrate_setting_int(const struct migrate *m, const char *key);
 
 /*
  * Reads the journal, that is open and locked, with the live changes: the settings,
- * and what is where. 0, or -errno with the reason in the log.
+ * and what is where. If there is a record (migrate-alone.c) it says how the migration
+ * ended, and m->by_record is set. 0, or -errno with the reason in the log.
  */
 int migrate_record_load(struct migrate *m, struct journal_contents *contents,
 			struct validity **map);

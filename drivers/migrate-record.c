@@ -16,6 +16,8 @@
 
 #include "image-identity.h"
 #include "migrate-plugin.h"
+#include "migrate-registry.h"
+#include "state-dir.h"
 
 #define CHUNK_MIN (64u << 10)
 #define CHUNK_MAX (16u << 20)
@@ -264,6 +266,32 @@ refuse(const struct migrate *m, int err, const char *why)
 	return err;
 }
 
+/* The record is believed before the journal. The loop is lent for all of the reading. */
+static int
+find_record(struct migrate *m)
+{
+	enum migration_state state;
+	side_mask side;
+	int err;
+
+	err = registry_recorded(m->uuid, &side);
+	if (err) {
+		EPRINTF("%s: whether it has ended without its journal cannot be read in %s: %s",
+			m->path, state_dir(), strerror(-err));
+		return err;
+	}
+	if (side == NO_SIDE)
+		return 0;
+	state = side == SRC_BIT ? MIGRATION_CANCELLED : MIGRATION_COMPLETED;
+	DPRINTF("%s: could not be written when the %s alone became the disk: that is served",
+		m->path, migrate_side_name(side == SRC_BIT ? SRC : DST));
+	m->by_record = true;
+	return json_object_set_new(m->settings, "state",
+				   json_string(migration_state_name(state)))
+		       ? -ENOMEM
+		       : 0;
+}
+
 /* The live changes must be there where there are any, and those to come must be found. */
 static int
 check_live(const struct migrate *m, const struct recovery *r)
@@ -299,7 +327,9 @@ load(struct migrate *m, const void *bytes, size_t len, struct journal_contents *
 	*c = r.contents;
 	migrate_uuid_text(c->uuid, m->uuid);
 	m->settings = json_incref(r.settings);
-	err = check_live(m, &r);
+	err = find_record(m);
+	if (!err && !m->by_record)
+		err = check_live(m, &r);
 	if (!err)
 		err = check_settings(m);
 	if (!err)

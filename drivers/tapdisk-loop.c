@@ -11,6 +11,7 @@
  */
 #include "tapdisk-loop.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -272,6 +273,8 @@ tapdisk_loop_lend(void)
 
 	if (!self)
 		return;
+	/* Or two threads would run turns at once. */
+	assert(!self->lent && !self->watched);
 	pthread_mutex_lock(&loop.lock);
 	self->lent = ready_next();
 	if (self->lent) {

@@ -745,7 +745,8 @@ tdaio_check_name(td_driver_t *driver)
 	int err;
 
 	tapdisk_loop_lend();
-	err = image_check_name(driver->name, aio->fd, aio->readonly, why, sizeof(why));
+	err = image_check_name(driver->name, aio->fd, aio->readonly, (off_t)aio->size, why,
+			       sizeof(why));
 	tapdisk_loop_take_back();
 	if (err)
 		EPRINTF("%s", why);

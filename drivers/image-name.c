@@ -28,10 +28,11 @@ image_is_named(const char *path, int fd)
 }
 
 int
-image_check_name(const char *path, int fd, bool readonly, char *why, size_t size)
+image_check_name(const char *path, int fd, bool readonly, off_t bytes, char *why, size_t size)
 {
 	struct stat there, here;
 	int again, err = 0;
+	off_t has;
 
 	if (stat(path, &there) || fstat(fd, &here) || !is_same(&here, &there)) {
 		snprintf(why, size,
@@ -44,8 +45,17 @@ image_check_name(const char *path, int fd, bool readonly, char *why, size_t size
 	if (again < 0) {
 		err = -errno;
 		snprintf(why, size, "%s could not be opened again: %s", path, strerror(-err));
-	} else {
-		close(again);
+		return err;
 	}
+	has = lseek(again, 0, SEEK_END);
+	if (has < bytes) {
+		err = has < 0 ? -errno : -EMEDIUMTYPE;
+		snprintf(why, size,
+			 "%s has become smaller (%lld bytes, and the disk has %lld): it could "
+			 "not "
+			 "be opened again",
+			 path, (long long)has, (long long)bytes);
+	}
+	close(again);
 	return err;
 }

@@ -26,6 +26,7 @@ check_disk(const struct migrate *m, enum side side)
 {
 	const char *path = strchr(migrate_setting(m, migrate_side_name(side)), ':');
 	int fd = m->disk[side].closed ? -1 : m->disk[side].fd, err;
+	off_t bytes = (off_t)migrate_setting_int(m, "sectors") * SECTOR_BYTES;
 	char *copy = NULL, why[ERROR_TEXT];
 
 	if (fd < 0 || !path)
@@ -37,7 +38,7 @@ check_disk(const struct migrate *m, enum side side)
 		return -ENOMEM;
 	}
 	tapdisk_loop_lend();
-	err = image_check_name(copy, fd, false, why, sizeof(why));
+	err = image_check_name(copy, fd, false, bytes, why, sizeof(why));
 	close(fd);
 	tapdisk_loop_take_back();
 	if (err)

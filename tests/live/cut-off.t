@@ -121,10 +121,18 @@ ok "cancel leads back" mig cancel --wait
 ok "the disk is as it was" qemu-img compare -f raw -F raw pristine "$uri"
 stop_disk
 
+# A pause closes images, and one that is smaller than its disk could not be opened again.
+begin slr created
+truncate -s 8M dst
+refuses "a migration whose image was cut off is not paused" "has become smaller" tap pause -p "$pid" -m "$minor"
+ok "the guest goes on" guest "read 12M 1M"
+kill -KILL "$pid"
+
 # Without any migration.
 sparse_disk
 ok "an NBD client is told of holes" tells_of_holes
 truncate -s 8M src
+refuses "a pause that could not come back is refused" "has become smaller" tap pause -p "$pid" -m "$minor"
 refuses "an NBD client is not told of holes behind the end" "Input/output error" nbdinfo --map "$uri"
 refuses "and makes no copy with zeroes in their place" "Input/output error" \
 	qemu-img convert -f raw -O raw "$uri" backup

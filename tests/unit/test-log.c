@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -185,6 +186,21 @@ a_pipe_that_is_full_is_not_waited_for(void **state)
 	fill(fds[1], fds[0]);
 }
 
+/* What is undone after a failure may fail too: the first error is the cause. */
+static void
+the_first_error_is_remembered_until_it_is_cleared(void **state)
+{
+	tapdisk_log_clear_error();
+	EPRINTF("cannot open %s", "it");
+	tlog_syslog(TLOG_WARN, "something else");
+	EPRINTF("cannot remove what was made for it");
+	assert_string_equal(tapdisk_log_last_error(), "cannot open it");
+	tapdisk_log_clear_error();
+	assert_string_equal(tapdisk_log_last_error(), "");
+	EPRINTF("no");
+	assert_string_equal(tapdisk_log_last_error(), "no");
+}
+
 static void
 neither_is_a_socket(void **state)
 {
@@ -205,6 +221,7 @@ main(void)
 		t(a_long_line_is_cut),
 		t(a_pipe_that_is_full_is_not_waited_for),
 		t(neither_is_a_socket),
+		t(the_first_error_is_remembered_until_it_is_cleared),
 	};
 	int err;
 

@@ -100,7 +100,7 @@ endef
 
 # tests/unit/test-x.c: a program that speaks TAP.
 UNIT := $(patsubst tests/unit/test-%.c,$(BUILD)/tests/unit/%.t,$(wildcard tests/unit/test-*.c))
-UNIT := $(filter-out $(if $(XENSTORE_LIBS),,%/tapback-vbd.t),$(UNIT)) # needs xenstore's header
+UNIT := $(filter-out $(if $(XENSTORE_LIBS),,%/tapback-vbd.t %/tapback-store.t),$(UNIT)) # needs xenstore's header
 $(UNIT): $(BUILD)/tests/unit/%.t: $(BUILD)/obj/tests/unit/test-%.o \
 		$$(call links,tests/unit/test-%.c) $(BUILD)/libmigrate.a
 	$(link_test)

@@ -9,8 +9,56 @@
 
 #define PATH_SIZE 3072 /* xenstore's own limit */
 
+/* Attempts at a transaction before others have their turn. */
+#define ATTEMPTS 8
+/* Changes taken in a turn: a guest may make them faster than they are taken. */
+#define CHANGES_IN_TURN 256
+
 static struct xs_handle *xs;
 static int broken; /* errno of what should not have failed */
+static bool in_doubt;
+
+/* What an error of a request says. */
+enum trouble {
+	NOT_FOR_US, /* it is not there, or not for us to see */
+	FOR_NOW,    /* there is no telling what is there */
+	FOR_GOOD,   /* xenstore is gone */
+};
+
+static enum trouble
+trouble_of(int err)
+{
+	switch (err) {
+	case ENOENT:
+	case ENOTDIR:
+	case EACCES:
+	case EPERM:
+	case EINVAL:
+	case EISDIR:
+	case E2BIG:
+	case ENAMETOOLONG:
+		return NOT_FOR_US;
+	case EAGAIN:
+	case EINTR:
+	case EBUSY:
+	case ENOMEM:
+	case ENOSPC:
+	case EDQUOT:
+		return FOR_NOW;
+	default:
+		return FOR_GOOD;
+	}
+}
+
+static void
+note(int err)
+{
+	const enum trouble trouble = trouble_of(err);
+
+	if (trouble == FOR_GOOD)
+		broken = err;
+	in_doubt |= trouble != NOT_FOR_US;
+}
 
 int
 tapback_store_open(void)
@@ -41,8 +89,8 @@ read_in(xs_transaction_t t, const char *dir, const char *key)
 
 	snprintf(path, sizeof(path), "%s%s%s", dir ? dir : "", dir ? "/" : "", key);
 	value = xs_read(xs, t, path, &len);
-	if (!value && errno != ENOENT)
-		broken = errno;
+	if (!value)
+		note(errno);
 	return value;
 }
 
@@ -57,26 +105,28 @@ tapback_store_list(const char *dir, unsigned int *n)
 {
 	char **names = xs_directory(xs, XBT_NULL, dir, n);
 
-	if (!names)
+	if (!names) {
+		note(errno);
 		*n = 0;
+	}
 	return names;
 }
 
-/* Runs act in a transaction, again for as long as others change the same. */
+/* Runs act in a transaction, again if others change the same; -EAGAIN if they go on. */
 static int
 in_transaction(int (*act)(xs_transaction_t t, void *arg), void *arg)
 {
 	xs_transaction_t t;
-	int err;
+	int err = -EAGAIN;
 
-	do {
+	for (int i = 0; i < ATTEMPTS && err == -EAGAIN; i++) {
 		t = xs_transaction_start(xs);
 		if (t == XBT_NULL)
 			return -errno;
 		err = act(t, arg);
 		if (!xs_transaction_end(xs, t, err != 0) && !err)
 			err = -errno;
-	} while (err == -EAGAIN);
+	}
 	return err;
 }
 
@@ -200,13 +250,27 @@ tapback_store_unwatch(const char *path, const char *token)
 int
 tapback_store_changed(void (*changed)(const char *path, const char *token))
 {
-	char **event;
+	for (int i = 0; i < CHANGES_IN_TURN; i++) {
+		char **event = xs_check_watch(xs);
 
-	while ((event = xs_check_watch(xs))) {
+		if (!event)
+			return errno == EAGAIN ? 0 : -errno;
 		changed(event[XS_WATCH_PATH], event[XS_WATCH_TOKEN]);
 		free(event);
 	}
-	return errno == EAGAIN ? 0 : -errno;
+	return 0;
+}
+
+void
+tapback_store_trust(void)
+{
+	in_doubt = false;
+}
+
+bool
+tapback_store_in_doubt(void)
+{
+	return in_doubt;
 }
 
 int

@@ -2,8 +2,11 @@
 /*
  * tapback-store.h - xenstore, as tapback and the hotplug program use it
  *
- * Functions return 0 or -errno. That something is not there is normal. Anything else
- * makes tapback_store_broken() say so, and then nothing that was read means anything.
+ * Functions return 0 or -errno. That something is not there is normal, and what is not
+ * for us to see is treated as if it were not there: only its owner has the harm. Where
+ * something could not be read for another reason, tapback_store_in_doubt() says so, and
+ * what has been read since tapback_store_trust() means nothing. If xenstore is gone,
+ * tapback_store_broken() says so for good.
  */
 #ifndef TAPBACK_STORE_H
 #define TAPBACK_STORE_H
@@ -29,7 +32,8 @@ struct tapback_pair {
 
 /*
  * Writes all of n pairs into dir, or none: -ENOENT unless dir has the key must, so that
- * nothing comes to life again that somebody else has just removed.
+ * nothing comes to life again that somebody else has just removed. -EAGAIN if others
+ * change the same again and again: to be tried later.
  */
 int tapback_store_write(const char *dir, const char *must, const struct tapback_pair *pairs,
 			unsigned int n);
@@ -49,8 +53,12 @@ bool tapback_store_has_domain(unsigned int domid);
 int tapback_store_watch(const char *path, const char *token);
 void tapback_store_unwatch(const char *path, const char *token);
 
-/* Calls changed for all changes there are. 0, or -errno if xenstore is gone. */
+/* Calls changed for changes there are; the rest are for another turn. 0, or -errno if xenstore
+ * is gone. */
 int tapback_store_changed(void (*changed)(const char *path, const char *token));
+
+void tapback_store_trust(void);
+bool tapback_store_in_doubt(void);
 
 /* 0, or -errno of what failed. */
 int tapback_store_broken(void);

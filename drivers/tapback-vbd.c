@@ -66,6 +66,7 @@ struct vbd {
 
 static struct list_head vbds = { &vbds, &vbds };
 static scheduler_t *scheduler;
+static event_id_t look_again; /* at devices that are not in vbds */
 
 /* A line in the log about the device, unless there are too many. level: TLOG_. */
 static void
@@ -246,10 +247,12 @@ take_tapdisk(struct vbd *vbd, pid_t pid, int minor)
 			 vbd->pid, pid);
 		return;
 	}
-	vbd->pid = pid;
-	vbd->minor = minor;
 	/* The key is there if one was ever asked to connect. */
 	asked = tapback_store_read(vbd->dir, "kthread-pid");
+	if (tapback_store_in_doubt())
+		return;
+	vbd->pid = pid;
+	vbd->minor = minor;
 	vbd->ring = asked ? TAPBACK_RING_UNKNOWN : TAPBACK_RING_NONE;
 	free(asked);
 }
@@ -430,6 +433,19 @@ connected(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 	watch_tapdisk(vbd);
 }
 
+/* False: they could not be, and are tried again unless the device has gone. */
+static bool
+write_keys(struct vbd *vbd, const struct tapback_pair *pairs, unsigned int n)
+{
+	const int err = tapback_store_write(vbd->dir, "frontend", pairs, n);
+
+	if (err && err != -ENOENT) {
+		complain(vbd, "%s cannot be written in xenstore: %s", vbd->dir, strerror(-err));
+		again(vbd);
+	}
+	return !err;
+}
+
 static void
 told_size(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 {
@@ -443,17 +459,20 @@ told_size(void *arg, int err, const char *why, const tapdisk_message_t *answer)
 		return;
 	}
 	vbd->image = answer->u.image;
+	tapback_store_trust();
 	snprintf(sectors, sizeof(sectors), "%" PRIu64, vbd->image.sectors);
 	if (!vbd->resuming) {
 		forget_ring(vbd);
 	} else if (!is_at(vbd->dir, "sectors", sectors)) {
-		failed(vbd, "go on", -EINVAL, "it has a disk of another size");
+		failed(vbd, "go on", -EINVAL,
+		       tapback_store_in_doubt() ? "xenstore does not say what size it has"
+						: "it has a disk of another size");
 		return;
 	}
 	/* Only what changes is written: each write has us look again, at once. */
 	snprintf(pid, sizeof(pid), "%d", vbd->pid);
-	if (!is_at(vbd->dir, pair.key, pid))
-		tapback_store_write(vbd->dir, "frontend", &pair, 1);
+	if (!is_at(vbd->dir, pair.key, pid) && !write_keys(vbd, &pair, 1))
+		return; /* whoever comes after us must know that it was asked */
 	ask(vbd, TAPDISK_MESSAGE_XENBLKIF_CONNECT, connected);
 }
 
@@ -463,6 +482,8 @@ connect_ring(struct vbd *vbd, bool resuming)
 	vbd->resuming = resuming;
 	if (!read_ring(vbd, &vbd->how))
 		ask(vbd, TAPDISK_MESSAGE_DISK_INFO, told_size);
+	else if (tapback_store_in_doubt())
+		again(vbd);
 }
 
 /* --- states ------------------------------------------------------------------------- */
@@ -482,14 +503,16 @@ add_key(struct keys *keys, const char *key, uint64_t value)
 	keys->pairs[keys->n++] = (struct tapback_pair){ key, text };
 }
 
-/* What a frontend must know when it finds us in the state. */
-static void
+/* What a frontend must know when it finds us in the state. Whether it can. */
+static bool
 enter(struct vbd *vbd, enum xenbus_state state)
 {
 	const tapdisk_message_image_t *image = &vbd->image;
 	const bool readonly = !is_at(vbd->dir, "mode", "w") || image->info & TD_INFO_READONLY;
 	struct keys keys = { .n = 0 };
 
+	if (tapback_store_in_doubt())
+		return false;
 	if (state == XENBUS_INIT_WAIT)
 		add_key(&keys, "max-ring-page-order", RING_MAX_ORDER);
 	if (state == XENBUS_CONNECTED) {
@@ -505,23 +528,24 @@ enter(struct vbd *vbd, enum xenbus_state state)
 		add_key(&keys, "discard-secure", 0);
 	}
 	add_key(&keys, "state", state);
-	tapback_store_write(vbd->dir, "frontend", keys.pairs, keys.n);
+	return write_keys(vbd, keys.pairs, keys.n);
 }
 
 /*
  * The state of a device in backend/vbd, of which ours is back. A new one is xen-blkback's
  * to answer for, if that is there: Linux leaves alone what has another state already.
+ * False: it is to be tried again.
  */
-static void
+static bool
 answer_twin(const char *twin, enum xenbus_state back)
 {
 	const enum xenbus_state state = tapback_twin_next(state_of(twin), back);
 	struct keys keys = { .n = 0 };
 
 	if (state == XENBUS_UNKNOWN || (state == XENBUS_INIT_WAIT && !access(BLKBACK, F_OK)))
-		return;
+		return true;
 	add_key(&keys, "state", state);
-	tapback_store_write(twin, "frontend", keys.pairs, keys.n);
+	return tapback_store_write(twin, "frontend", keys.pairs, keys.n) != -EAGAIN;
 }
 
 /* --- looking ------------------------------------------------------------------------ */
@@ -533,8 +557,11 @@ step(struct vbd *vbd)
 	const struct tapback_view v = view(vbd);
 	const struct tapback_step next = tapback_next(&v);
 
-	if (tapback_store_broken())
+	/* The next look may see more. */
+	if (tapback_store_in_doubt()) {
+		again(vbd);
 		return false;
+	}
 	switch (next.action) {
 	case TAPBACK_DISCONNECT:
 		disconnect(vbd);
@@ -544,15 +571,19 @@ step(struct vbd *vbd)
 		connect_ring(vbd, next.action == TAPBACK_RESUME);
 		return false;
 	case TAPBACK_ENTER:
-		enter(vbd, next.state);
+		if (!enter(vbd, next.state)) {
+			again(vbd);
+			return false;
+		}
 		break;
 	case TAPBACK_REST:
 		if (is_xls(vbd))
 			return false;
-		if (is_ours(vbd->twin))
-			answer_twin(vbd->twin, v.back);
-		else if (v.front == XENBUS_GONE && v.back == XENBUS_CLOSED &&
-			 !tapback_store_has_domain(vbd->domid))
+		if (is_ours(vbd->twin)) {
+			if (!answer_twin(vbd->twin, v.back))
+				again(vbd);
+		} else if (v.front == XENBUS_GONE && v.back == XENBUS_CLOSED &&
+			   !tapback_store_has_domain(vbd->domid))
 			tapback_store_remove(vbd->dir); /* nobody else will */
 		return false;
 	}
@@ -565,9 +596,12 @@ look(struct vbd *vbd)
 	char *front;
 
 	vbd->changed = false;
+	tapback_store_trust();
 	front = tapback_store_read(vbd->dir, "frontend");
-	if (tapback_store_broken())
+	if (tapback_store_in_doubt()) {
+		again(vbd);
 		return;
+	}
 	if (!front || !vbd->front || strcmp(front, vbd->front))
 		watch_front(vbd, front);
 	else
@@ -596,13 +630,17 @@ twin_changed(uint32_t domid, uint32_t devid)
 	char twin[64], *path;
 
 	snprintf(twin, sizeof(twin), TAPBACK_TWIN "/%u/%u", domid, devid);
-	if (!is_ours(twin))
+	tapback_store_trust();
+	if (!is_ours(twin)) {
+		if (tapback_store_in_doubt())
+			scheduler_event_set_timeout(scheduler, look_again, RETRY);
 		return;
+	}
 	path = tapback_store_read(twin, "physical-device-path");
 	if (path)
 		add_vbd(domid, devid, TAPBACK_TWIN);
-	else
-		answer_twin(twin, XENBUS_GONE);
+	else if (tapback_store_in_doubt() || !answer_twin(twin, XENBUS_GONE))
+		scheduler_event_set_timeout(scheduler, look_again, RETRY);
 	free(path);
 }
 
@@ -638,14 +676,20 @@ static void
 scan(const char *root, const char *token)
 {
 	unsigned int n_domains, n_devices;
-	char **domains = tapback_store_list(root, &n_domains);
+	char **domains;
+	bool whole;
 
+	tapback_store_trust();
+	domains = tapback_store_list(root, &n_domains);
+	whole = !tapback_store_in_doubt();
 	for (unsigned int i = 0; i < n_domains; i++) {
 		char dir[3072], path[3072];
 		char **devices;
 
 		snprintf(dir, sizeof(dir), "%s/%s", root, domains[i]);
+		tapback_store_trust();
 		devices = tapback_store_list(dir, &n_devices);
+		whole &= !tapback_store_in_doubt();
 		for (unsigned int j = 0; j < n_devices; j++)
 			if (snprintf(path, sizeof(path), "%s/%s", dir, devices[j]) <
 			    (int)sizeof(path))
@@ -653,6 +697,17 @@ scan(const char *root, const char *token)
 		free(devices);
 	}
 	free(domains);
+	if (!whole)
+		scheduler_event_set_timeout(scheduler, look_again, RETRY);
+}
+
+/* For devices that could not be read or answered: nothing is kept of them here. */
+static void
+look_at_all(event_id_t id, char mode, void *private)
+{
+	scheduler_event_set_timeout(scheduler, id, TV_INF);
+	scan(TAPBACK_ROOT, ROOT_TOKEN);
+	scan(TAPBACK_TWIN, TWIN_TOKEN);
 }
 
 int
@@ -661,6 +716,10 @@ tapback_vbds_start(scheduler_t *s)
 	int err;
 
 	scheduler = s;
+	look_again = scheduler_register_event(s, SCHEDULER_POLL_TIMEOUT, -1, TV_INF,
+					      look_at_all, NULL);
+	if (look_again < 0)
+		return look_again;
 	err = tapback_store_watch(TAPBACK_ROOT, ROOT_TOKEN);
 	if (!err)
 		err = tapback_store_watch(TAPBACK_TWIN, TWIN_TOKEN);
@@ -680,4 +739,5 @@ tapback_vbds_stop(void)
 
 	list_for_each_entry_safe(vbd, next, &vbds, next)
 		free_vbd(vbd);
+	scheduler_unregister_event(scheduler, look_again);
 }

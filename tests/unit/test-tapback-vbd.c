@@ -151,12 +151,16 @@ xs_fileno(struct xs_handle *xs)
 	return -1;
 }
 
+static int front_errno; /* of reads of what the guest has written */
+
 void *
 xs_read(struct xs_handle *xs, xs_transaction_t t, const char *path, unsigned int *len)
 {
 	struct node *node = find(path);
 
-	errno = ENOENT;
+	if (front_errno && is_below(path, FRONT))
+		node = NULL;
+	errno = front_errno && is_below(path, FRONT) ? front_errno : ENOENT;
 	return node ? strdup(node->value) : NULL;
 }
 
@@ -409,6 +413,7 @@ setup(void **state)
 	n_nodes = n_watches = n_events = 0;
 	domain_lives = true;
 	has_blkback = false;
+	front_errno = 0;
 	assert_int_equal(scheduler_initialize(&scheduler), 0);
 	tapdisk_starts(&one);
 	tapdisk_starts(&two);
@@ -671,6 +676,42 @@ test_a_tapdisk_that_hangs_holds_up_nobody_else(void **state)
 }
 
 static void
+test_a_frontend_that_is_not_for_us_to_see_ends_alone(void **state)
+{
+	connected_disk();
+	front_errno = EACCES;
+	fire(FRONT "/state", false);
+	settle();
+	assert_int_equal(tapback_store_broken(), 0);
+	assert_string_equal(one.asked, "d");
+	assert_string_equal(value_of(BACK "/state"), "6");
+
+	/* It may come back. */
+	front_errno = 0;
+	put(FRONT "/state", "1");
+	settle();
+	guest_connects();
+	assert_string_equal(one.asked, "dic");
+	assert_string_equal(value_of(BACK "/state"), "4");
+}
+
+static void
+test_nothing_is_done_while_xenstore_is_in_doubt(void **state)
+{
+	connected_disk();
+	front_errno = ENOMEM;
+	fire(FRONT "/state", false);
+	settle();
+	assert_int_equal(tapback_store_broken(), 0);
+	assert_string_equal(one.asked, "");
+	assert_string_equal(value_of(BACK "/state"), "4");
+	front_errno = 0;
+	put(FRONT "/state", "5");
+	settle();
+	assert_string_equal(value_of(BACK "/state"), "5");
+}
+
+static void
 test_another_tapback_takes_over(void **state)
 {
 	connected_disk();
@@ -832,6 +873,8 @@ main(void)
 		TEST(test_a_guest_that_runs_is_served_where_it_looks),
 		TEST(test_a_disk_that_the_script_failed_for_is_closed),
 		TEST(test_a_tapdisk_that_hangs_holds_up_nobody_else),
+		TEST(test_a_frontend_that_is_not_for_us_to_see_ends_alone),
+		TEST(test_nothing_is_done_while_xenstore_is_in_doubt),
 		TEST(test_another_tapback_takes_over),
 		TEST(test_another_tapback_finds_a_guest_with_another_ring),
 		TEST(test_a_ring_is_never_with_two_tapdisks),

@@ -240,6 +240,23 @@ meaning_of(const json_t *status)
 	return NULL;
 }
 
+/* A disk that moves keeps its size. */
+static void
+print_sizes(const json_t *status)
+{
+	char bytes[16];
+
+	if (number_of(status, "destination_larger_by") > 0)
+		printf("the destination is %s larger than the disk: it has that size when it "
+		       "is "
+		       "next opened, and does not fit onto the old source then\n",
+		       bytes_of(status, NULL, "destination_larger_by", bytes));
+	if (number_of(status, "source_larger_by") > 0)
+		printf("the source has %s that the disk did not have when it was opened: they "
+		       "were not moved\n",
+		       bytes_of(status, NULL, "source_larger_by", bytes));
+}
+
 void
 migrate_print_end(const json_t *status)
 {
@@ -248,6 +265,8 @@ migrate_print_end(const json_t *status)
 	if (m && m->serves)
 		printf("%s: the disk runs on %s, %s is no longer used\n", m->state,
 		       text_of(status, m->serves), text_of(status, m->left));
+	if (m && !strcmp(m->state, "completed"))
+		print_sizes(status);
 	if (m && m->serves && *text_of(status, "error"))
 		printf("%s; the journal %s is kept\n", text_of(status, "error"),
 		       text_of(json_object_get(status, "journal"), "path"));

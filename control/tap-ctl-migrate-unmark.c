@@ -9,6 +9,20 @@
 #include "libtapctl.h"
 #include "migrate-commands.h"
 #include "migrate-holder.h"
+#include "migrate-registry.h"
+
+/* Of a migration that exists, and not by record the disk alone, though its mark is there yet.
+ */
+static bool
+is_half(const struct image_mark *mark)
+{
+	side_mask side = mark->role == IMAGE_MARK_SOURCE	? SRC_BIT
+			 : mark->role == IMAGE_MARK_DESTINATION ? DST_BIT
+								: NO_SIDE;
+	side_mask alone;
+
+	return side != NO_SIDE && (registry_recorded(mark->uuid, &alone) || alone != side);
+}
 
 /* Whether the mark may go; a word of who knows what is at stake counts. */
 static int
@@ -17,9 +31,7 @@ check_mark(int fd, const char *image, bool force)
 	struct image_mark mark;
 	int err = image_mark_get(fd, &mark);
 
-	bool ours = mark.role == IMAGE_MARK_SOURCE || mark.role == IMAGE_MARK_DESTINATION;
-
-	if (!err && ours && !force)
+	if (!err && !force && is_half(&mark))
 		return tap_ctl_fail(
 			-EBUSY,
 			"%s is the %s of migration %s. Parts of the disk may be on the other "

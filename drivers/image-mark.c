@@ -248,6 +248,16 @@ image_mark_clear(int fd)
 	return err ? err : entry_clear(fd);
 }
 
+bool
+image_mark_travels(int fd)
+{
+	char unused[IMAGE_MARK_TEXT];
+
+	return !is_device(fd) &&
+	       (fgetxattr(fd, IMAGE_MARK_XATTR, unused, sizeof(unused)) >= 0 ||
+		errno == ENODATA || errno == ERANGE);
+}
+
 int
 image_mark_forget(int fd)
 {

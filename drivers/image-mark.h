@@ -26,6 +26,7 @@
 #ifndef IMAGE_MARK_H
 #define IMAGE_MARK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define IMAGE_MARK_XATTR "user.tapmigrate"
@@ -66,6 +67,8 @@ int image_mark_parse(const char *text, size_t len, struct image_mark *mark);
 int image_mark_get(int fd, struct image_mark *mark);
 int image_mark_set(int fd, const struct image_mark *mark);
 int image_mark_clear(int fd);
+/* Whether the mark is the image's own attribute, which other hosts see too. */
+bool image_mark_travels(int fd);
 /* Of an image that has been removed: it has no entry in the state directory any more. */
 int image_mark_forget(int fd);
 

@@ -164,6 +164,17 @@ status_over(const struct migrate *m)
 	return status;
 }
 
+/* What the source has more than the disk, as far as is known: it may have grown. */
+static json_int_t
+source_larger_by(const struct migrate *m, uint64_t total)
+{
+	uint64_t bytes = m->served == DST ? m->end.left_bytes : 0;
+
+	if (!bytes)
+		bytes = m->disk[SRC].disk.sectors * SECTOR_BYTES;
+	return bytes > total ? (json_int_t)(bytes - total) : 0;
+}
+
 json_t *
 migrate_status(const struct migrate *m)
 {
@@ -201,13 +212,14 @@ migrate_status(const struct migrate *m)
 					 us_or_null(s.guest_now_ns)));
 	json_object_update_new(
 		status,
-		json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}", "rate_mib_s",
+		json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o}", "rate_mib_s",
 			  (json_int_t)(s.rate / MIB), "rate_limit_mib_s",
 			  (json_int_t)(s.rate_limit / MIB), "eta_s", number_or_null(s.eta_s),
 			  "elapsed_s", (json_int_t)(migrate_elapsed_ns(m) / NS_PER_S), "chunk",
 			  (json_int_t)migrate_setting_int(m, "chunk"), "destination_larger_by",
 			  (json_int_t)(m->disk[DST].disk.sectors * SECTOR_BYTES - s.total),
-			  "map_bytes", (json_int_t)s.map_memory, "hold_ms",
+			  "source_larger_by", source_larger_by(m, s.total), "map_bytes",
+			  (json_int_t)s.map_memory, "hold_ms",
 			  s.held_ns < 0 ? json_null()
 					: json_real((double)s.held_ns / 1000000)));
 	return status;

@@ -46,6 +46,7 @@ struct end_task {
 	struct migrate *m;	    /* NULL: nobody waits for it any more */
 	struct mark_change *change; /* or NULL: */
 	char uuid[MIGRATE_UUID_SIZE];
+	int64_t bytes; /* of the image whose mark it is */
 	int err;
 };
 
@@ -230,6 +231,8 @@ task_run(struct td_work *work)
 
 	task->err =
 		task->change ? migrate_mark_change(task->change) : registry_remove(task->uuid);
+	if (task->change)
+		task->bytes = migrate_mark_change_bytes(task->change);
 	migrate_mark_change_free(task->change);
 }
 
@@ -253,11 +256,14 @@ task_done(struct td_work *work)
 {
 	struct end_task *task = list_entry(work, struct end_task, work);
 	struct migrate *m = task->m;
+	int64_t bytes = task->bytes;
 	int err = task->err;
 
 	free(task);
 	if (!m)
 		return;
+	if (m->end.step == END_MARK_OTHER && bytes > 0)
+		m->end.left_bytes = (uint64_t)bytes;
 	m->end.task = NULL;
 	if (err)
 		step_failed(m, err);

@@ -60,6 +60,28 @@ make(const struct migrate *m, struct image_mark *mark, enum image_mark_role role
 
 /* --- opening ----------------------------------------------------------------------- */
 
+/*
+ * The mark that every opening before this one has left is gone. The migration may have ended
+ * by the record of another host (migrate-alone.c), or somebody has used the image. Where
+ * marks stay behind on the host, this may be another one.
+ */
+static int
+miss(const struct migrate *m, enum side side)
+{
+	const char *image = migrate_setting(m, migrate_side_name(side));
+
+	if (!image_mark_travels(m->disk[side].fd)) {
+		tlog_syslog(TLOG_WARN, "%s: has no mark of this migration here", image);
+		return 0;
+	}
+	EPRINTF("%s: the %s %s has lost this migration's mark: it is the whole disk by itself "
+		"now, or somebody has used it. If neither is so: setfattr -n " IMAGE_MARK_XATTR
+		" -v '1 %s %s %s' %s",
+		m->path, migrate_side_name(side), image, image_mark_role_name(roles[side]),
+		m->uuid, m->path, strchr(image, ':') + 1);
+	return -ESTALE;
+}
+
 static int
 check(const struct migrate *m, enum side side)
 {
@@ -75,9 +97,7 @@ check(const struct migrate *m, enum side side)
 		EPRINTF("%s", why);
 	else if (!m->over && strcmp(migrate_setting(m, "state"), MIGRATE_STATE_NEW) &&
 		 image_mark_get(m->disk[side].fd, &ours) == -ENODATA)
-		tlog_syslog(TLOG_WARN,
-			    "%s: the mark of this migration is gone: has anybody used it?",
-			    image);
+		err = miss(m, side);
 	return err;
 }
 
@@ -293,6 +313,12 @@ migrate_mark_change(struct mark_change *c)
 	int err = change(c);
 
 	return err == -ENODATA ? 0 : err;
+}
+
+int64_t
+migrate_mark_change_bytes(const struct mark_change *c)
+{
+	return c->fd < 0 ? 0 : lseek(c->fd, 0, SEEK_END);
 }
 
 void

@@ -46,6 +46,7 @@ struct migrate_end {
 	bool forced;	       /* nothing is waited for */
 	int given_up;	       /* -errno: a mark was left as it is; 0: none was */
 	enum side given_up_side;
+	uint64_t left_bytes; /* the size of the image that is left behind; 0: not known */
 	bool settling; /* the other image is being closed */
 	bool settled;  /* the other image is closed, and the VBD asked to go on without us */
 	bool told;     /* all is done that had to be before anybody is told that it is over */
@@ -118,6 +119,8 @@ struct mark_change *migrate_mark_change_new(const struct migrate *m, enum side s
 void migrate_mark_change_free(struct mark_change *c); /* NULL: nothing */
 /* Does it, if the mark is this migration's still. By a thread. 0, or -errno. */
 int migrate_mark_change(struct mark_change *c);
+/* How large the image is by then; by a thread. 0 if that is not known. */
+int64_t migrate_mark_change_bytes(const struct mark_change *c);
 
 /* The outcome is stable; m->served is the side that is left. */
 void migrate_end_begin(struct migrate *m);

@@ -168,6 +168,14 @@ done
 refuses "to unmark the source" "lost.*--force" tap migrate unmark src
 ok "with force it goes" tap migrate unmark --force src
 ok "and it opens" opens "aio:$T/src"
+refuses "the journal, whose source somebody may have used" "has lost this migration's mark.*setfattr" \
+	tap create -a "migrate:$T/dst.migrate"
+how=$(tap create -a "migrate:$T/dst.migrate" 2>&1 | sed -n "s/.*setfattr -n \([^ ]*\) -v '\(.*\)' \(.*\)/\1|\2|\3/p")
+IFS='|' read -r name value image <<<"$how"
+ok "as it says" setfattr -n "$name" -v "$value" "$image"
+ok "it opens" start_disk "migrate:$T/dst.migrate"
+ok "and is cancelled" mig cancel --wait
+stop_disk
 
 # --- one that fails to start --------------------------------------------------------------
 

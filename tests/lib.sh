@@ -18,6 +18,7 @@ cd "$T" || exit 1
 # Seconds until a condition that never comes is called a failure. Only a hang reaches them,
 # so the suite, which may run on a slow machine, has ten times as many.
 PATIENCE=${PATIENCE:-30}
+# shellcheck disable=SC2034 # for the tests
 HANG=$((4 * PATIENCE)) # the same, for a command that does not come back
 started=()
 

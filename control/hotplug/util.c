@@ -28,9 +28,11 @@ fail_with_reason(int err, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	if (*reason && strcmp(reason, strerror(-err)))
-		return tap_ctl_fail(err, "%s: %s: %s", what, strerror(-err), reason);
-	return tap_ctl_fail(err, "%s: %s", what, strerror(-err));
+	if (!*reason)
+		return tap_ctl_fail(err, "%s: %s", what, strerror(-err));
+	if (strstr(reason, strerror(-err)))
+		return tap_ctl_fail(err, "%s: %s", what, reason);
+	return tap_ctl_fail(err, "%s: %s: %s", what, strerror(-err), reason);
 }
 
 /* --- sysfs ------------------------------------------------------------------------------ */

@@ -37,5 +37,6 @@ ok 'the file system is clean' e2fsck -fn moved
 for config in /etc/xen/example-*.cfg; do
 	ok "${config##*/} is understood" xl create -n "$config"
 done
-say 'how long the hotplug program took:' "$(sed -n 's/.*tapmigrate[^:]*: \(.* in [0-9.]* s .*\)/#   \1/p' /var/log/messages)"
+mapfile -t took < <(sed -n 's/.*tapmigrate[^:]*: \(.* in [0-9.]* s .*\)/\1/p' /var/log/messages)
+say 'how long the hotplug program took:' "${took[@]}"
 done_testing

@@ -202,6 +202,7 @@ move g xvda --on-error cancel >said 2>&1
 is $? 16 "to a target that fails, with --on-error cancel"
 like "$(cat said)" "xvda of g is on $T/src, as before" "goes back"
 ok "to where it was" eval "runs_on 'aio:$T/src' && points_to 'aio:$T/src'"
+is "$(ls "$T"/*.migrate 2>/dev/null):$(ls bad)" ":bad" "and only the journal is removed"
 
 # As if the new target were full.
 rm "$XEN/bin/tap-ctl"

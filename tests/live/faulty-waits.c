@@ -132,7 +132,7 @@ __wrap_open(const char *path, int flags, ...)
 	mode_t mode;
 
 	va_start(args, flags);
-	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+	mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? va_arg(args, mode_t) : 0;
 	va_end(args);
 	about_to("open", path);
 	return __real_open(path, flags, mode);
@@ -147,7 +147,7 @@ __wrap_openat(int dir, const char *path, int flags, ...)
 	mode_t mode;
 
 	va_start(args, flags);
-	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+	mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? va_arg(args, mode_t) : 0;
 	va_end(args);
 	about_to("openat", path);
 	return __real_openat(dir, path, flags, mode);

@@ -188,7 +188,7 @@ conn_answer(struct control_conn *conn, int err)
 	size_t fits = 0;
 
 	if (err) {
-		text = *tapdisk_log_last_error() ? tapdisk_log_last_error() : strerror(-err);
+		text = *tapdisk_log_first_error() ? tapdisk_log_first_error() : strerror(-err);
 		fits = conn_fits(text);
 		memset(&response->u, 0, sizeof(response->u));
 		response->type = TAPDISK_MESSAGE_ERROR;
@@ -636,7 +636,7 @@ control_request(const struct control_conn *conn)
 }
 
 static void
-conn_handle(struct control_conn *conn)
+conn_serve(struct control_conn *conn)
 {
 	const struct control_request *request = control_request(conn);
 	int err;
@@ -661,6 +661,17 @@ conn_handle(struct control_conn *conn)
 		conn_answer(conn, err);
 	else if (conn->state == CONN_WORKING)
 		conn_wait(conn, CONN_WORKING, SCHEDULER_POLL_EXCEPT_FD, TV_INF);
+}
+
+/* It may come in a turn of the loop that another request waits in, and has failed in. */
+static void
+conn_handle(struct control_conn *conn)
+{
+	char outer[TAPDISK_LOG_TEXT];
+
+	snprintf(outer, sizeof(outer), "%s", tapdisk_log_first_error());
+	conn_serve(conn);
+	tapdisk_log_set_error(outer);
 }
 
 /* --- events --------------------------------------------------------------------- */

@@ -24,7 +24,7 @@ struct td_image_handle {
 
 /*
  * Opens one image. 0 and *image, or -errno with the reason in
- * tapdisk_log_last_error(). May run turns of the event loop.
+ * tapdisk_log_first_error(). May run turns of the event loop.
  */
 int tapdisk_image_open(int type, const char *name, int flags,
 		       struct td_vbd_encryption *encryption, td_image_t **image);

@@ -46,7 +46,7 @@ static struct {
 	.err = { .put = put_stderr },
 };
 
-static __thread char last_error[TAPDISK_LOG_TEXT];
+static __thread char first_error[TAPDISK_LOG_TEXT];
 static __thread struct log_limit *limit;
 
 void
@@ -66,15 +66,21 @@ tapdisk_log_debug(bool on)
 }
 
 const char *
-tapdisk_log_last_error(void)
+tapdisk_log_first_error(void)
 {
-	return last_error;
+	return first_error;
 }
 
 void
 tapdisk_log_clear_error(void)
 {
-	last_error[0] = '\0';
+	first_error[0] = '\0';
+}
+
+void
+tapdisk_log_set_error(const char *text)
+{
+	snprintf(first_error, sizeof(first_error), "%s", text);
 }
 
 /* Formats into text: one line without control characters. */
@@ -100,14 +106,14 @@ log_format(char *text, size_t size, const char *fmt, va_list args)
 static void
 log_remember(const char *text)
 {
-	size_t len = strnlen(text, sizeof(last_error) - 1);
+	size_t len = strnlen(text, sizeof(first_error) - 1);
 
-	if (*last_error)
+	if (*first_error)
 		return;
 	while (len && ((unsigned char)text[len] & 0xc0) == 0x80)
 		len--;
-	memcpy(last_error, text, len);
-	last_error[len] = '\0';
+	memcpy(first_error, text, len);
+	first_error[len] = '\0';
 }
 
 static const char *

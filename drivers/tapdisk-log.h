@@ -51,11 +51,13 @@ void __tlog_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 struct log_limit *tapdisk_log_limit(struct log_limit *limit);
 
 /*
- * The text of this thread's last error since it was cleared, or "".
+ * The text of this thread's first error since it was cleared, or "".
  * Each thread has its own: what a request failed by is said where it is handled.
  */
-const char *tapdisk_log_last_error(void);
+const char *tapdisk_log_first_error(void);
 void tapdisk_log_clear_error(void);
+/* Puts back what it was before a request that was served in the middle of another one. */
+void tapdisk_log_set_error(const char *text);
 
 #define EPRINTF(fmt, ...)	    __tlog_error(fmt, ##__VA_ARGS__)
 #define DPRINTF(fmt, ...)	    tlog_syslog(TLOG_INFO, fmt, ##__VA_ARGS__)

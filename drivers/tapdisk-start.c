@@ -606,7 +606,7 @@ tapdisk_start(td_vbd_t *vbd, const char *json, size_t size, bool (*wanted)(void 
 	if (!err)
 		err = run(&s);
 	if (err)
-		snprintf(why, sizeof(why), "%s", tapdisk_log_last_error());
+		snprintf(why, sizeof(why), "%s", tapdisk_log_first_error());
 	end(&s);
 	text = answer(&s, err, why);
 	json_decref(s.warnings);

@@ -574,7 +574,7 @@ vbd_close_image(td_vbd_t *vbd)
 	if (!err) {
 		tapdisk_image_free(vbd->image);
 		vbd->image = NULL;
-	} else if (!*tapdisk_log_last_error()) {
+	} else if (!*tapdisk_log_first_error()) {
 		EPRINTF("VBD %u: %s does not close: %s", vbd->minor, vbd->name, strerror(-err));
 	}
 	return err;

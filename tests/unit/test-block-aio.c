@@ -499,7 +499,7 @@ assert_refused(int flags, int err)
 
 	tapdisk_log_clear_error();
 	assert_int_equal(tapdisk_image_open(DISK_TYPE_AIO, path, flags, NULL, &image), err);
-	assert_non_null(strstr(tapdisk_log_last_error(), path));
+	assert_non_null(strstr(tapdisk_log_first_error(), path));
 }
 
 static void

@@ -146,7 +146,7 @@ an_error_that_is_left_out_is_remembered(void **state)
 	passed(&one, loop_now * S, loop_now * S + S, S / 100);
 	tapdisk_log_clear_error();
 	assert_int_equal(lines_of(an_error), 0);
-	assert_string_equal(tapdisk_log_last_error(), "nobody reads this");
+	assert_string_equal(tapdisk_log_first_error(), "nobody reads this");
 	free(logged);
 	logged = NULL;
 }

@@ -653,7 +653,7 @@ a_failed_resume_stays_paused_under_the_old_name(void **state)
 
 	tapdisk_log_clear_error();
 	assert_int_equal(tapdisk_vbd_resume(vbd, "aio:0"), -ENOENT);
-	assert_string_equal(tapdisk_log_last_error(), "0: nothing there");
+	assert_string_equal(tapdisk_log_first_error(), "0: nothing there");
 	assert_int_equal(tapdisk_vbd_resume(vbd, "aio:999"), -EMEDIUMTYPE);
 	assert_int_equal(tapdisk_vbd_resume(vbd, "aio:1000k"), -EMEDIUMTYPE);
 	assert_int_equal(tapdisk_vbd_resume(vbd, "nonsense"), -EINVAL);

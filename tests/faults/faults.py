@@ -16,6 +16,7 @@ import collections
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 import traceback
@@ -71,6 +72,7 @@ def play(name, world, step_name=None):
 
 def inject(fault):
     """(verdict, why): ok, FAILED, or none where the call was not made."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     world = World([fault.call], fault)
     try:
         play(fault.scenario, world, fault.step)
@@ -79,11 +81,12 @@ def inject(fault):
         verdict, why = "FAILED", str(e)
     except Exception:  # of the harness: a failure too, with all there is to see
         verdict, why = "FAILED", traceback.format_exc()
+    finally:
+        world.clean_up()
     if verdict == "FAILED" and not world.page.fired():
         why = "(without the fault) " + why
     if verdict == "FAILED":
         why = why.replace(world.root, "") + "".join("\n    | " + w for w in world.words[-12:])
-    world.clean_up()
     return verdict, why
 
 
@@ -212,7 +215,7 @@ class Runs:
     def took(self, process):
         fault, queue, since = self.under_way.pop(process)
         if process.is_alive():
-            process.kill()
+            process.terminate()
             verdict, why = "FAILED", "has not ended after %d s" % RUN_SECONDS
         else:
             verdict, why = queue.get() if not queue.empty() else ("FAILED", "the test itself has died")
@@ -226,6 +229,15 @@ class Runs:
                   flush=True)
 
     def run(self):
+        try:
+            return self.run_all()
+        finally:
+            for process in self.under_way:
+                process.terminate()
+            for process in self.under_way:
+                process.join()
+
+    def run_all(self):
         while self.todo or self.under_way:
             while self.todo and len(self.under_way) < self.jobs:
                 self.begin()
@@ -267,6 +279,7 @@ def main():
     options.add_argument("--only", nargs="+", default=[])
     options.add_argument("--results")
     o = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     seed = int(os.environ.get("SEED") or random.randrange(1 << 30))
     if not os.access(BUILD + "/tests/faults/inject", os.X_OK):
         raise SystemExit("make test-programs first")

@@ -14,6 +14,7 @@ class Step:
     name: str
     command: Callable  # (wrap): a Result, or None
     done: Callable = None  # whether what is wanted is so; None: only the command can tell
+    moot: Callable = None  # whether there is nothing left to do for it, after a failure
     before: Callable = None
     after: Callable = None
     makes: list = field(default_factory=list)
@@ -87,7 +88,12 @@ def start(w, destination, *options):
 
 
 def migrate(w, command, *options, done=None, name=None):
-    return Step(name or command, lambda wrap: w.tap("migrate", command, *w.named("a"), *options, wrap=wrap), done)
+    def over():  # a tapdisk that dies at the end is opened again on what is left
+        v = w.vbd("a")
+        return v is not None and not v["args"].startswith("migrate:")
+
+    return Step(name or command, lambda wrap: w.tap("migrate", command, *w.named("a"), *options, wrap=wrap), done,
+                moot=None if done else over)
 
 
 def ended_on(w, name):

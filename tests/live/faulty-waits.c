@@ -8,7 +8,8 @@
  *
  *	TAPDISK_WAITS=FILE		gets a line for each call that was made with the loop
  *	TAPDISK_SLOW_CALL="N FILE"	the Nth call of all begins when FILE.go is there; FILE
- *					is made when it has come so far
+ *					is made, and says which it is, when it has come so far
+ *	TAPDISK_COUNTED_CALLS=FILE	grows by a byte with each call
  */
 #include <dirent.h>
 #include <errno.h>
@@ -33,30 +34,39 @@ int __real_fstat(int fd, struct stat *st);
 ssize_t __real_write(int fd, const void *buf, size_t size);
 
 static void
-append(const char *path, const char *what)
+append(const char *path, const char *text)
 {
-	char text[1024], where[600] = "";
-	void *stack[6];
-	int n = backtrace(stack, 6), len = 0, fd;
+	int fd = __real_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
-	for (int i = 2; i < n; i++)
-		len += snprintf(where + len, sizeof(where) - (size_t)len, " %p",
-				(void *)((char *)stack[i] - (char *)tapdisk_loop_is_held));
-	len = snprintf(text, sizeof(text), "%s%s\n", what, where);
-	fd = __real_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (fd < 0 || __real_write(fd, text, (size_t)len) != len)
+	if (fd < 0 || __real_write(fd, text, strlen(text)) != (ssize_t)strlen(text))
 		abort();
 	__real_close(fd);
 }
 
+/* What it is about, and where it comes from: `addr2line` knows, tapdisk_loop_is_held() is 0. */
 static void
-be_slow(const char *file)
+note(const char *path, const char *what)
+{
+	char text[1024];
+	void *stack[6];
+	int n = backtrace(stack, 6), len;
+
+	len = snprintf(text, sizeof(text), "%s", what);
+	for (int i = 2; i < n; i++)
+		len += snprintf(text + len, sizeof(text) - (size_t)len, " %p",
+				(void *)((char *)stack[i] - (char *)tapdisk_loop_is_held));
+	snprintf(text + len, sizeof(text) - (size_t)len, "\n");
+	append(path, text);
+}
+
+static void
+be_slow(const char *file, const char *what)
 {
 	const struct timespec tick = { .tv_nsec = 10000000 };
 	char go[512];
-	int fd = __real_open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int fd;
 
-	__real_close(fd);
+	append(file, what);
 	snprintf(go, sizeof(go), "%s.go", file);
 	while ((fd = __real_open(go, O_RDONLY | O_CLOEXEC)) < 0)
 		nanosleep(&tick, NULL);
@@ -69,16 +79,18 @@ about_to(const char *call, const char *target)
 {
 	static unsigned int calls;
 	const char *waits = getenv("TAPDISK_WAITS"), *slow = getenv("TAPDISK_SLOW_CALL");
+	const char *counted = getenv("TAPDISK_COUNTED_CALLS");
 	unsigned int n, number = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
 	char what[600], file[400];
 	int err = errno;
 
-	if (waits && tapdisk_loop_is_held()) {
-		snprintf(what, sizeof(what), "%s(%s)", call, target);
-		append(waits, what);
-	}
+	snprintf(what, sizeof(what), "%s(%s)", call, target);
+	if (waits && tapdisk_loop_is_held())
+		note(waits, what);
+	if (counted)
+		append(counted, ".");
 	if (slow && sscanf(slow, "%u %399s", &n, file) == 2 && n == number)
-		be_slow(file);
+		be_slow(file, what);
 	errno = err;
 }
 

@@ -80,7 +80,7 @@ $(BUILD)/tap-ctl: $(CONTROL_OBJ) $(SHARED_OBJ) $(BUILD)/libmigrate.a
 $(BUILD)/tapback: $(TAPBACK_OBJ)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(XENSTORE_LIBS)
 
-$(BUILD)/tapmigrate-hotplug: $(HOTPLUG_OBJ)
+$(BUILD)/tapmigrate-hotplug: $(HOTPLUG_OBJ) $(BUILD)/libmigrate.a
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(XENSTORE_LIBS)
 
 $(BUILD)/obj/drivers/tapdisk-blkif-xen.o: ALL_CFLAGS += $(if $(XEN_LIBS),-DTAPDISK_XEN)
@@ -136,7 +136,7 @@ $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULT
 
 # The hotplug program with a xenstore that is none.
 HOTPLUG_TEST := $(if $(XENSTORE_LIBS),$(BUILD)/tests/tapmigrate-hotplug)
-$(BUILD)/tests/tapmigrate-hotplug: $(HOTPLUG_OBJ) $(call obj,tests/xl/fake-xenstore.c)
+$(BUILD)/tests/tapmigrate-hotplug: $(HOTPLUG_OBJ) $(call obj,tests/xl/fake-xenstore.c) $(BUILD)/libmigrate.a
 	@mkdir -p $(@D)
 	$(call say,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^
 

@@ -14,6 +14,7 @@
 
 #include "image-identity.h"
 #include "image-mark.h"
+#include "migrate/error-class.h"
 #include "state-dir.h"
 
 #define MARK_VERSION "1"
@@ -133,13 +134,14 @@ attribute_clear(int fd)
 static bool
 can_stand_in(int err)
 {
-	static const int why[] = { EOPNOTSUPP, ENOSPC, EDQUOT, EROFS, EPERM,
-				   EIO,	       ESTALE, ENODEV, ENXIO };
+	static const bool can[ERROR_CLASSES] = {
+		[ERROR_NO_SPACE] = true,
+		[ERROR_GONE] = true,
+		[ERROR_DENIED] = true,
+		[ERROR_UNABLE] = true,
+	};
 
-	for (size_t i = 0; i < sizeof(why) / sizeof(*why); i++)
-		if (err == -why[i])
-			return true;
-	return false;
+	return can[error_class(err)] || err == -EIO;
 }
 
 /* --- the entry of the state directory --------------------------------------------------- */

@@ -76,15 +76,14 @@ def end(w):
 
 
 def start(w, destination, *options):
-    src = w.vbd("a")["args"]
     dst = "aio:" + w.path(destination)
 
     def done():
         return w.runs_on("a", dst, "migrate:%s.migrate" % w.path(destination))
 
-    return Step("start", lambda wrap: w.tap("migrate", "start", *w.named("a"), "--to", dst, "--create", "--chunk",
-                                            "64K", *options, wrap=wrap),
-                done, makes=[destination] if src != dst else [])
+    return Step("start", lambda wrap: w.tap("migrate", "start", *w.named("a"), "--to", dst, "--chunk", "64K", *options,
+                                            wrap=wrap),
+                done, makes=[destination] if "--create" in options else [])
 
 
 def migrate(w, command, *options, done=None, name=None):
@@ -108,7 +107,7 @@ def ended_on(w, name):
 
 def complete(w):
     yield from create(w)
-    yield start(w, "dst", "--strategy", "slr", "--complete", "manual", "--wait")
+    yield start(w, "dst", "--create", "--strategy", "slr", "--complete", "manual", "--wait")
     journal = w.path("dst.migrate")
     yield migrate(w, "status", "--json")
     yield Step("list", w.command("migrate", "list"))
@@ -122,11 +121,12 @@ def complete(w):
 
 def cancel(w):
     yield from create(w)
-    yield start(w, "dst", "--strategy", "lr", "--complete", "manual", "--rate", "1")
+    yield start(w, "dst", "--create", "--strategy", "lr", "--complete", "manual", "--rate", "1")
     yield migrate(w, "pause")
     yield migrate(w, "resume")
     yield migrate(w, "set", "--rate", "0")
     yield migrate(w, "cancel", "--wait", done=ended_on(w, "src"))
+    w.image("second", 3)  # it is there, and holds something else
     yield start(w, "second", "--strategy", "dbt", "--complete", "auto", "--wait", "--journal-after", "remove")
     yield migrate(w, "complete", "--wait", done=ended_on(w, "second"), name="complete-again") \
         if not ended_on(w, "second")() else None
@@ -135,7 +135,7 @@ def cancel(w):
 
 def reopen(w):
     yield from create(w)
-    yield start(w, "dst", "--strategy", "mirror", "--rate", "1")
+    yield start(w, "dst", "--create", "--strategy", "mirror", "--rate", "1")
 
     def killed(wrap):
         os.kill(w.pid, signal.SIGKILL)

@@ -12,6 +12,9 @@
 #include "tapdisk-server.h"
 #include "timeout-math.h"
 
+/* Of which little is used: JSON may be nested deeply. */
+#define WORKER_STACK ((size_t)1 << 20)
+
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -97,12 +100,16 @@ worker_event(event_id_t id, char mode, void *private)
 static void
 worker_grow(void)
 {
+	pthread_attr_t attr;
 	int err;
 
 	if (pool.n_threads == TAPDISK_WORKERS)
 		return;
 
-	err = pthread_create(&pool.threads[pool.n_threads], NULL, worker_thread, NULL);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WORKER_STACK);
+	err = pthread_create(&pool.threads[pool.n_threads], &attr, worker_thread, NULL);
+	pthread_attr_destroy(&attr);
 	if (err)
 		EPRINTF("cannot start a worker thread: %s", strerror(err));
 	else

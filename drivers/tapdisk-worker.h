@@ -4,15 +4,16 @@
  *
  * A work's run() is called by one of a few threads, started when first needed;
  * then its done() by the event loop. The work is embedded in its owner, who must
- * keep it until done(). Works start in order but may end in any order. Who may
- * block for long should have few works at a time, the threads are shared.
+ * keep it until done(). Works start in order but may end in any order. The threads
+ * are shared: an image has two works at most at a time, a journal one, so that some
+ * twenty disks whose storage does not answer leave threads to the others.
  */
 #ifndef TAPDISK_WORKER_H
 #define TAPDISK_WORKER_H
 
 #include "list.h"
 
-#define TAPDISK_WORKERS 8 /* threads at most */
+#define TAPDISK_WORKERS 64 /* threads at most; they stay */
 
 struct td_work {
 	void (*run)(struct td_work *work);

@@ -78,7 +78,8 @@ script "watch ends with the migration" 0 on status --watch < <(
 is "$(sed 's/  100 MiB\/s  1:02:05 left//' said)" " 50.0 %  copying
  99.9 %  copying
 100.0 %  completed
-completed: the disk runs on aio:/b, aio:/a is no longer used" "a line for each change, 100 % only when all is done"
+completed: the disk runs on aio:/b, aio:/a is no longer used
+the destination is 512 B larger than the disk: it has that size when it is next opened, and does not fit onto the old source then" "a line for each change, 100 % only when all is done"
 
 script "set asks for what is given, and no more" 0 on set --strategy aio --rate 0 --threshold 5 < <(line copying "" 1)
 is "$(jq -Sc . asked)" '{"command":"set","rate_mib_s":0,"strategy":"aio","threshold":5}' "as numbers and strings"
@@ -114,7 +115,8 @@ script "complete --watch" 0 on complete --watch < <(
 	line completed "" 1073741824 final)
 is "$(sed 's/  100 MiB\/s  1:02:05 left//' said)" " 50.0 %  copying
 100.0 %  completed
-completed: the disk runs on aio:/b, aio:/a is no longer used" "shows the progress to the end"
+completed: the disk runs on aio:/b, aio:/a is no longer used
+the destination is 512 B larger than the disk: it has that size when it is next opened, and does not fit onto the old source then" "shows the progress to the end"
 script "complete --wait of one that is cancelled" 125 on complete --wait < <(
 	line copying "" 1
 	line cancelled "" 0 final)

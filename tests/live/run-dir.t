@@ -4,7 +4,7 @@
 # next finds them, with another run directory too; where they are gone, the journal is
 # not opened as if nothing had been.
 . "$(dirname "$0")/lib.sh"
-needs jq
+needs jq setfattr
 
 size=$((16 << 20))
 mkdir run2 run3
@@ -135,6 +135,9 @@ truncate -s $size dst
 journal=$T/other.migrate
 new_journal "$journal" "aio:$T/src" "aio:$T/dst" slr 0 . \
 	'.state = "copying" | .live = {path: "/nonexistent/live", boot: "another"}'
+for side in source:src destination:dst; do # as its opening has left them
+	setfattr -n user.tapmigrate -v "1 ${side%:*} $(inspect .migration.uuid) $journal" "${side#*:}"
+done
 is "$(inspect .live_changes)" gone "after another start of the machine nothing is looked for"
 ok "it opens" start_disk "migrate:$journal"
 ok "synchronises" wait_for state_is synchronised

@@ -885,6 +885,7 @@ int
 tapdisk_vbd_switch(td_vbd_t *vbd, td_image_t *successor, const char *name, unsigned int hold_ms,
 		   void (*switched)(td_image_t *))
 {
+	const int64_t began = scheduler_now();
 	char *copy = strdup(name);
 	int err;
 
@@ -897,7 +898,10 @@ tapdisk_vbd_switch(td_vbd_t *vbd, td_image_t *successor, const char *name, unsig
 	vbd->held = true;
 	err = vbd_drain(vbd, hold_ms);
 	if (!err) {
-		DPRINTF("VBD %u: goes on with %s in place of %s", vbd->minor, name, vbd->name);
+		DPRINTF("VBD %u: goes on with %s in place of %s; requests were held for %lld "
+			"us",
+			vbd->minor, name, vbd->name,
+			(long long)(scheduler_now() - began) / 1000);
 		free(vbd->name);
 		vbd->name = copy;
 		vbd->image = successor;

@@ -2,7 +2,7 @@
 import os
 import signal
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Callable
 
 from world import BUILD, HERE, SCRIPTS, Failure, Result
@@ -17,7 +17,6 @@ class Step:
     moot: Callable = None  # whether there is nothing left to do for it, after a failure
     before: Callable = None
     after: Callable = None
-    makes: list = field(default_factory=list)
     ends: bool = False  # a disk is gone, or is to be
     program: str = "tap-ctl"
 
@@ -83,7 +82,7 @@ def start(w, destination, *options):
 
     return Step("start", lambda wrap: w.tap("migrate", "start", *w.named("a"), "--to", dst, "--chunk", "64K", *options,
                                             wrap=wrap),
-                done, makes=[destination] if "--create" in options else [])
+                done)
 
 
 def migrate(w, command, *options, done=None, name=None):
@@ -349,7 +348,7 @@ def xl(w):
     put(BACK + "/physical-device-path", w.socket("a"))
     yield Step("xl-migrate-disk", lambda wrap: w.run(["xl-migrate-disk", "g", "xvda", w.path("dst"), "slr"], wrap,
                                                      env=env),
-               lambda: w.runs_on("a", "aio:" + w.path("dst")), program="xl-migrate-disk", makes=["dst"])
+               lambda: w.runs_on("a", "aio:" + w.path("dst")), program="xl-migrate-disk")
     yield from end(w)
 
 

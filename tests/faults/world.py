@@ -270,7 +270,7 @@ class World:
         if r is not None and r.status:
             self.notice(step)
             if not (step.done or step.moot or (lambda: False))():
-                self.help_on(step, r)
+                self.resume()
                 again = self.attempt(step)
                 if again.status == errno.EALREADY:
                     self.wait_for(step.name + " ends", step.done or (lambda: True))
@@ -301,24 +301,12 @@ class World:
         return r
 
     def resume(self):
-        """What is wanted of the operator where a migration cannot go on. Its state."""
+        """What is wanted of the operator where a migration cannot go on."""
         status = self.status() if self.images.get("a") and self.pid else {}
         if str(status.get("reason")).startswith("journal"):
             self.wait_for("the journal is written again", lambda: not self.status().get("reason"))
         elif status.get("reason"):
             self.tap("migrate", "resume", *self.named("a"))
-        return status.get("state")
-
-    def help_on(self, step, r):
-        """What an operator would do between two attempts: what he is told."""
-        state = self.resume()
-        # Who dies leaves what he has made; nobody else does.
-        if self.fault and self.fault.deed == "kill":
-            for made in step.makes:
-                if made in r.said or self.page.fired():
-                    for name in (made, made + ".migrate", made + ".migrate.next"):
-                        if os.path.exists(self.path(name)) and not state:
-                            os.remove(self.path(name))
 
     def was_killed(self):
         return self.fault and self.fault.deed == "kill" and self.page.fired()

@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "migrate-commands.h"
 #include "migrate-client.h"
+#include "migrate-registry.h"
 #include "migrate-text.h"
 
 /* What a tapdisk has given a name, or said. */
@@ -29,16 +30,25 @@ static json_t *
 ask(const tap_list_t *vbd)
 {
 	struct migrate_client client;
-	json_t *status;
+	json_t *status, *known;
 	int err;
 
 	err = migrate_connect_vbd(&client, vbd);
 	if (!err)
 		err = migrate_call(&client, migrate_request("status"), &status);
 	migrate_close(&client);
-	if (err)
-		return json_pack("{s:s, s:{s:o}, s:o}", "state", "unknown", "journal", "path",
-				 shown(vbd->path), "error", shown(tap_ctl_error()));
+	if (!err)
+		return status;
+	status = json_pack("{s:s, s:{s:o}, s:o}", "state", "unknown", "journal", "path",
+			   shown(vbd->path), "error", shown(tap_ctl_error()));
+	known = registry_find(vbd->path);
+	for (int i = 0; known && i < 2; i++) {
+		static const char *const sides[] = { "source", "destination" };
+
+		json_object_set_new(status, sides[i],
+				    shown(json_string_value(json_object_get(known, sides[i]))));
+	}
+	json_decref(known);
 	return status;
 }
 

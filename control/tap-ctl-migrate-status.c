@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 
+#include <string.h>
+
 #include "cli.h"
+#include "journal-apart.h"
 #include "migrate-commands.h"
 #include "migrate-follow.h"
-#include "migrate-journal.h"
+#include "migrate-registry.h"
 
 static void
 print(const json_t *object, bool as_json)
@@ -15,6 +18,26 @@ print(const json_t *object, bool as_json)
 		putchar('\n');
 }
 
+/* What this host remembers of a migration whose journal cannot be read; it may be nothing. */
+static void
+remembered(const char *path, bool as_json)
+{
+	json_t *known = *path == '/' ? registry_find(path) : NULL;
+
+	if (!known)
+		return;
+	if (as_json) {
+		json_object_set_new(known, "state", json_string("unknown"));
+		print(known, true);
+	} else {
+		printf("%s -> %s\n  state        unknown: it has not ended as far as this host "
+		       "remembers\n",
+		       json_string_value(json_object_get(known, "source")),
+		       json_string_value(json_object_get(known, "destination")));
+	}
+	json_decref(known);
+}
+
 /* What a journal says of a migration that is over. */
 static int
 recorded(const char *path, bool as_json)
@@ -23,9 +46,11 @@ recorded(const char *path, bool as_json)
 	char why[TAP_CTL_TEXT];
 	int err;
 
-	err = migrate_journal_load(path, true, &settings, why, sizeof(why));
-	if (err)
+	err = journal_load_apart(path, &settings, why, sizeof(why));
+	if (err) {
+		remembered(path, as_json);
 		return tap_ctl_fail(err, "%s", why);
+	}
 	result = json_object_get(settings, "result");
 	if (json_is_object(result)) {
 		print(result, as_json);

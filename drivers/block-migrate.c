@@ -13,10 +13,8 @@
 #endif
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tapdisk.h"
@@ -31,7 +29,6 @@
 #ifdef TAPDISK_EXTENDED
 #include "block-migrate.h"
 #endif
-#include "image-same.h"
 #include "migrate-plugin.h"
 
 /* How soon a disk that answers at last is found to have done so. */
@@ -143,164 +140,6 @@ migrate_queue_zero(td_driver_t *driver, td_request_t treq)
 #endif
 
 /* --- opening -------------------------------------------------------------------- */
-
-/* "type:path" names a file or device that exists: its identity. */
-static bool
-identity(const char *name, struct stat *st)
-{
-	const char *path = strchr(name, ':');
-
-	return path && !stat(path + 1, st);
-}
-
-static int
-check_not_the_same(const struct migrate *m)
-{
-	struct stat a, b;
-	bool known;
-
-	tapdisk_loop_lend();
-	known = identity(migrate_setting(m, "source"), &a) &&
-		identity(migrate_setting(m, "destination"), &b);
-	tapdisk_loop_take_back();
-	if (!known)
-		return 0; /* opening it will tell what is wrong */
-	if ((S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode))
-		    ? a.st_rdev != b.st_rdev
-		    : a.st_dev != b.st_dev || a.st_ino != b.st_ino)
-		return 0;
-	EPRINTF("source %s and destination %s are the same disk", migrate_setting(m, "source"),
-		migrate_setting(m, "destination"));
-	return -EINVAL;
-}
-
-/* ... by what was opened, under whatever name. */
-static int
-check_storage(const struct migrate *m)
-{
-	bool same;
-
-	if (m->disk[SRC].fd < 0 || m->disk[DST].fd < 0)
-		return 0;
-	tapdisk_loop_lend();
-	same = image_same(m->disk[SRC].fd, m->disk[DST].fd);
-	tapdisk_loop_take_back();
-	if (!same)
-		return 0;
-	EPRINTF("source %s and destination %s are the same disk, or parts of it that overlap",
-		migrate_setting(m, "source"), migrate_setting(m, "destination"));
-	return -EINVAL;
-}
-
-static int
-check_sectors(const struct migrate *m)
-{
-	const td_disk_info_t *src = &m->disk[SRC].image->info;
-	const td_disk_info_t *dst = &m->disk[DST].image->info;
-
-	if (dst->sector_size <= src->sector_size)
-		return 0;
-	EPRINTF("destination %s has sectors of %ld bytes, and the guest was shown %ld: it "
-		"cannot write that little there",
-		migrate_setting(m, "destination"), dst->sector_size, src->sector_size);
-	return -EINVAL;
-}
-
-/* The guest's disk has the size that the journal says; the rest of an image is not used. */
-static int
-check_size(struct migrate *m, enum side side)
-{
-	uint64_t sectors = (uint64_t)migrate_setting_int(m, "sectors");
-	uint64_t size = m->disk[side].image->info.size;
-
-	if (size >= sectors)
-		return 0;
-	EPRINTF("%s: the disk has %" PRIu64 " bytes, but the %s %s is smaller: %" PRIu64,
-		m->path, sectors * SECTOR_BYTES, migrate_side_name(side),
-		migrate_setting(m, migrate_side_name(side)), size * SECTOR_BYTES);
-	return -EMEDIUMTYPE;
-}
-
-#ifdef TAPDISK_EXTENDED
-static int
-open_image(struct migrate *m, enum side side, td_flag_t flags)
-{
-	const struct migrate_given *given = m->driver->given;
-
-	if (given)
-		return image_disk_adopt(&m->disk[side],
-					side == SRC ? given->source : given->destination);
-	return image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
-			       flags, m->encryption);
-}
-
-static bool
-is_given(const struct migrate *m)
-{
-	return m->driver->given;
-}
-#else
-static int
-open_image(struct migrate *m, enum side side, td_flag_t flags)
-{
-	return image_disk_open(&m->disk[side], migrate_setting(m, migrate_side_name(side)),
-			       flags, m->encryption);
-}
-
-static bool
-is_given(const struct migrate *m)
-{
-	return false;
-}
-#endif
-
-static int
-open_disk(struct migrate *m, enum side side, td_flag_t flags)
-{
-	int err = open_image(m, side, flags);
-
-	if (err)
-		return err;
-	err = migrate_record_check_disk(m, side);
-	if (!err)
-		err = check_size(m, side);
-	if (err)
-		image_disk_close(&m->disk[side]);
-	return err;
-}
-
-static int
-open_disks(struct migrate *m, td_flag_t flags)
-{
-	int err = is_given(m) ? 0 : check_not_the_same(m);
-
-	if (!err)
-		err = open_disk(m, SRC, flags);
-	if (err)
-		return err;
-	err = open_disk(m, DST, flags);
-	if (!err) {
-		m->disk[DST].sparse = migrate_setting_true(m, "destination_is_zero");
-		if (m->disk[DST].sparse)
-			m->destination_dir =
-				migrate_mark_open_directory(migrate_setting(m, "destination"));
-		err = check_sectors(m);
-		if (!err)
-			err = check_storage(m);
-		if (err)
-			image_disk_close(&m->disk[DST]);
-	}
-	if (err)
-		image_disk_close(&m->disk[SRC]);
-	return err;
-}
-
-static void
-close_disks(struct migrate *m)
-{
-	image_disk_close(&m->disk[DST]);
-	image_disk_close(&m->disk[SRC]);
-}
 
 static void
 engine_wake_at(void *ctx, uint64_t at_ns)
@@ -506,11 +345,11 @@ start_migration(struct migrate *m, const struct journal_contents *contents,
 {
 	int err;
 
-	err = open_disks(m, flags);
+	err = migrate_disks_open(m, flags);
 	if (!err) {
 		err = migrate_mark_open(m);
 		if (err)
-			close_disks(m);
+			migrate_disks_close(m);
 	}
 	if (err) {
 		validity_destroy(map);
@@ -526,7 +365,7 @@ start_migration(struct migrate *m, const struct journal_contents *contents,
 	if (err)
 		goto out_events;
 	show_disk(m, SRC);
-	if (is_given(m))
+	if (migrate_disks_given(m))
 		migration_wake(&m->migration); /* the journal is written */
 	else
 		begin(m);
@@ -538,7 +377,7 @@ out_migration:
 	migration_release(&m->migration);
 out_marks:
 	migrate_mark_undo(m);
-	close_disks(m);
+	migrate_disks_close(m);
 	return err;
 }
 
@@ -550,7 +389,7 @@ start_over(struct migrate *m, td_flag_t flags)
 
 	m->over = m->saved = true;
 	m->served = strcmp(migrate_setting(m, "state"), "completed") ? SRC : DST;
-	err = open_disk(m, m->served, flags);
+	err = migrate_disks_open_one(m, m->served, flags);
 	if (err)
 		return err;
 	err = migrate_mark_check_left(m);
@@ -568,7 +407,7 @@ start_over(struct migrate *m, td_flag_t flags)
 out_events:
 	close_events(m);
 out_disk:
-	close_disks(m);
+	migrate_disks_close(m);
 	return err;
 }
 
@@ -644,7 +483,7 @@ bury(struct migrate *m)
 	close_events(m);
 	if (!m->over)
 		migration_release(&m->migration);
-	close_disks(m);
+	migrate_disks_close(m);
 	migrate_free(m);
 }
 

@@ -5,6 +5,8 @@
  *   block-migrate.c     opens and closes it, and passes the guest's requests on
  *   migrate-end.c       what follows its outcome, in order
  *   migrate-alone.c     what is recorded where the journal cannot be written
+ *   migrate-disks.c     opens its two disks, and looks whether they can be its
+ *   migrate-reopen.c    whether it could be opened again
  *   migrate-mark.c      keeps others from opening its images
  *   migrate-commands.c  what is asked of it and told about it, as JSON
  *   migrate-record.c    its settings, and what of it is kept in the journal
@@ -47,9 +49,9 @@ struct migrate_end {
 	int given_up;	       /* -errno: a mark was left as it is; 0: none was */
 	enum side given_up_side;
 	uint64_t left_bytes; /* the size of the image that is left behind; 0: not known */
-	bool settling; /* the other image is being closed */
-	bool settled;  /* the other image is closed, and the VBD asked to go on without us */
-	bool told;     /* all is done that had to be before anybody is told that it is over */
+	bool settling;	     /* the other image is being closed */
+	bool settled; /* the other image is closed, and the VBD asked to go on without us */
+	bool told;    /* all is done that had to be before anybody is told that it is over */
 };
 
 /*
@@ -92,6 +94,18 @@ struct migrate {
 	struct journal_wait closing; /* until it does */
 	bool saved; /* all is in the journal: the live changes are of no more use */
 };
+
+/* Whether the disks are given, open (block-migrate.h). */
+bool migrate_disks_given(const struct migrate *m);
+/*
+ * Opens both disks, or takes those that are given, and checks them against the journal and each
+ * other; one of them alone. 0, or -errno with the reason in the log, and nothing is open. Lends
+ * the loop.
+ */
+int migrate_disks_open(struct migrate *m, td_flag_t flags);
+int migrate_disks_open_one(struct migrate *m, enum side side, td_flag_t flags);
+/* Those that are not closed yet. */
+void migrate_disks_close(struct migrate *m);
 
 /* The status object of docs/migrate-protocol.md; NULL if out of memory. */
 json_t *migrate_status(const struct migrate *m);

@@ -146,8 +146,8 @@ tapdisk_vbd_open(td_vbd_t *vbd, const char *name, td_flag_t flags)
 }
 
 /* Whether the guest can go on with image and not notice. */
-static int
-vbd_check_fits(td_vbd_t *vbd, const td_image_t *image)
+int
+tapdisk_vbd_check_fits(td_vbd_t *vbd, const td_image_t *image)
 {
 	const td_disk_info_t *shown = &vbd->disk_info;
 
@@ -159,40 +159,6 @@ vbd_check_fits(td_vbd_t *vbd, const td_image_t *image)
 		vbd->minor, image->name, (unsigned long long)image->info.size,
 		image->info.sector_size, (unsigned long long)shown->size, shown->sector_size);
 	return -EMEDIUMTYPE;
-}
-
-/* Lends the loop. */
-static struct td_file_id
-vbd_identify(td_image_t *image)
-{
-	int fd = td_get_fd(image);
-	struct stat st = { 0 };
-	bool known;
-
-	tapdisk_loop_lend();
-	known = fd >= 0 && !fstat(fd, &st);
-	tapdisk_loop_take_back();
-	return (struct td_file_id){
-		.known = known,
-		.dev = S_ISBLK(st.st_mode) ? 0 : st.st_dev,
-		.ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino,
-		.rdev = S_ISBLK(st.st_mode) ? st.st_rdev : 0,
-	};
-}
-
-/* Whether that is the image that was closed by the pause. */
-static int
-vbd_check_same(td_vbd_t *vbd, td_image_t *image)
-{
-	const struct td_file_id *was = &vbd->paused, is = vbd_identify(image);
-
-	if (!was->known || !is.known ||
-	    (was->dev == is.dev && was->ino == is.ino && was->rdev == is.rdev))
-		return 0;
-	EPRINTF("VBD %u: %s is not the image that was paused, but another one that has got its "
-		"name; if that is wanted, name it: -a %s",
-		vbd->minor, vbd->name, vbd->name);
-	return -ESTALE;
 }
 
 int
@@ -216,9 +182,9 @@ tapdisk_vbd_resume(td_vbd_t *vbd, const char *name)
 	vbd->busy++;
 	err = vbd_open_image(vbd, copy, vbd->flags | TD_OPEN_STRICT, &image);
 	if (!err) {
-		err = vbd_check_fits(vbd, image);
+		err = tapdisk_vbd_check_fits(vbd, image);
 		if (!err && !name)
-			err = vbd_check_same(vbd, image);
+			err = tapdisk_vbd_check_same(vbd, image);
 		if (err)
 			tapdisk_image_close(image);
 	}
@@ -589,7 +555,7 @@ vbd_check_name(td_vbd_t *vbd)
 	vbd->busy++;
 	err = vbd->any_name ? 0 : td_check_name(vbd->image);
 	if (!err)
-		vbd->paused = vbd_identify(vbd->image);
+		vbd->paused = tapdisk_vbd_identify(vbd->image);
 	vbd->busy--;
 	return err;
 }
@@ -680,14 +646,6 @@ vbd_is_ready(const td_vbd_t *vbd)
 	       (vbd->state & TD_VBD_SHUTDOWN_REQUESTED && list_empty(&vbd->new_requests));
 }
 
-static void
-vbd_lose_claim(td_vbd_t *vbd)
-{
-	if (vbd->claim)
-		vbd->claim->vbd = NULL;
-	vbd->claim = NULL;
-}
-
 int
 tapdisk_vbd_pause(td_vbd_t *vbd, bool any_name, td_vbd_done_t done, void *token)
 {
@@ -714,7 +672,7 @@ tapdisk_vbd_pause(td_vbd_t *vbd, bool any_name, td_vbd_done_t done, void *token)
 	err = vbd_check_name(vbd);
 	if (err)
 		return err;
-	vbd_lose_claim(vbd);
+	tapdisk_vbd_lose_claim(vbd);
 	vbd->state |= TD_VBD_PAUSE_REQUESTED | TD_VBD_QUIESCE_REQUESTED;
 	vbd->done = done;
 	vbd->token = token;
@@ -781,7 +739,7 @@ tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 		vbd_done(vbd, -ECANCELED);
 	}
 
-	vbd_lose_claim(vbd);
+	tapdisk_vbd_lose_claim(vbd);
 	vbd->state |= TD_VBD_SHUTDOWN_REQUESTED;
 	vbd->done = done;
 	vbd->token = token;
@@ -806,7 +764,7 @@ tapdisk_vbd_replace_image(td_driver_t *old, td_image_t *successor, const char *n
 
 	if (vbd->closing || vbd->successor)
 		return -EBUSY;
-	if (vbd_check_fits(vbd, successor))
+	if (tapdisk_vbd_check_fits(vbd, successor))
 		return -EINVAL;
 
 	copy = strdup(name);
@@ -816,101 +774,6 @@ tapdisk_vbd_replace_image(td_driver_t *old, td_image_t *successor, const char *n
 	vbd->successor = successor;
 	vbd->successor_name = copy;
 	return 0;
-}
-
-/* --- a migration begins ------------------------------------------------------- */
-
-int
-tapdisk_vbd_claim(td_vbd_t *vbd, struct td_vbd_claim *claim)
-{
-	if (vbd->claim) {
-		EPRINTF("VBD %u: a migration of it is being started by somebody else",
-			vbd->minor);
-		return -EALREADY;
-	}
-	if (!vbd->name) {
-		EPRINTF("VBD %u is not open", vbd->minor);
-		return -EINVAL;
-	}
-	if (tapdisk_vbd_check_busy(vbd))
-		return -EBUSY;
-	if (vbd->state || vbd->successor) {
-		EPRINTF("VBD %u does not run (state %#x): is it paused, or being paused or "
-			"closed?",
-			vbd->minor, vbd->state);
-		return -EBUSY;
-	}
-	claim->vbd = vbd;
-	vbd->claim = claim;
-	return 0;
-}
-
-void
-tapdisk_vbd_unclaim(struct td_vbd_claim *claim)
-{
-	if (claim->vbd)
-		vbd_lose_claim(claim->vbd);
-}
-
-static bool
-vbd_is_drained(const td_vbd_t *vbd)
-{
-	return list_empty(&vbd->pending_requests) && list_empty(&vbd->completed_requests);
-}
-
-/* Only ends the loop's wait: the time is up. */
-static void
-vbd_time_is_up(event_id_t id, char mode, void *private)
-{
-	tapdisk_server_event_set_timeout(id, TV_INF);
-}
-
-/* New requests are held. 0, or -errno. */
-static int
-vbd_drain(td_vbd_t *vbd, unsigned int ms)
-{
-	const int64_t deadline = scheduler_now() + ms * INT64_C(1000000);
-	event_id_t timer = tapdisk_server_register_event(
-		SCHEDULER_POLL_TIMEOUT, -1, TV_USECS(ms * 1000L), vbd_time_is_up, NULL);
-
-	if (timer < 0)
-		return timer;
-	while (!vbd_is_drained(vbd) && scheduler_now() < deadline)
-		tapdisk_server_iterate();
-	tapdisk_server_unregister_event(timer);
-	return vbd_is_drained(vbd) ? 0 : -ETIMEDOUT;
-}
-
-int
-tapdisk_vbd_switch(td_vbd_t *vbd, td_image_t *successor, const char *name, unsigned int hold_ms,
-		   void (*switched)(td_image_t *))
-{
-	const int64_t began = scheduler_now();
-	char *copy = strdup(name);
-	int err;
-
-	if (!copy)
-		return -ENOMEM;
-	if (vbd_check_fits(vbd, successor)) {
-		free(copy);
-		return -EINVAL;
-	}
-	vbd->held = true;
-	err = vbd_drain(vbd, hold_ms);
-	if (!err) {
-		DPRINTF("VBD %u: goes on with %s in place of %s; requests were held for %lld "
-			"us",
-			vbd->minor, name, vbd->name,
-			(long long)(scheduler_now() - began) / 1000);
-		free(vbd->name);
-		vbd->name = copy;
-		vbd->image = successor;
-		switched(successor);
-	} else {
-		free(copy);
-	}
-	vbd->held = false;
-	return err;
 }
 
 /* --- the loop, and what it tells ---------------------------------------------- */

@@ -236,6 +236,17 @@ int tapdisk_vbd_queue_request(td_vbd_t *vbd, td_vbd_request_t *vreq);
  */
 void tapdisk_vbd_abandon_request(td_vbd_t *vbd, td_vbd_request_t *vreq);
 
+/* --- of tapdisk-vbd.c and tapdisk-vbd-image.c alone --- */
+
+/* Whether the guest can go on with image and not notice. */
+int tapdisk_vbd_check_fits(td_vbd_t *vbd, const td_image_t *image);
+/* What the image has open. Lends the loop. */
+struct td_file_id tapdisk_vbd_identify(td_image_t *image);
+/* Whether that is the image that was closed by the pause: 0, or -ESTALE. Lends the loop. */
+int tapdisk_vbd_check_same(td_vbd_t *vbd, td_image_t *image);
+/* The VBD is paused or closed. */
+void tapdisk_vbd_lose_claim(td_vbd_t *vbd);
+
 /* What the guest is shown. Valid also while paused. 0 or -errno. */
 int tapdisk_vbd_get_disk_info(td_vbd_t *vbd, td_disk_info_t *info);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-lost.o */
+/* links: drivers/tapdisk-vbd-image.o */
 /* links: drivers/tapdisk-loop.o */
 /* links: drivers/private-socket.o drivers/tapdisk-nbd-connection.o */
 /* links: drivers/tapdisk-nbd-request.o drivers/tapdisk-nbd-memory.o */

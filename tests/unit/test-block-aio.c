@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-lost.o */
+/* links: drivers/tapdisk-vbd-image.o */
 /* links: drivers/tapdisk-loop.o drivers/thread-io.o drivers/aio-open.o */
 /* links: drivers/block-aio.o drivers/image-name.o drivers/image-sector.o */
 /* links: drivers/tapdisk-vbd.o */

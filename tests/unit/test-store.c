@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* links: drivers/tapdisk-lost.o */
+/* links: drivers/tapdisk-vbd-image.o */
 /* links: drivers/tapdisk-loop.o drivers/thread-io.o */
 /* links: drivers/migrate-store.o drivers/migrate-live.o drivers/migrate-file.o */
 /* links: drivers/migrate-journal.o drivers/migrate-unnamed.o drivers/image-lock.o */

@@ -16,6 +16,11 @@ xs_read() { # PATH: nothing, and false, if it is not there
 	xenstore-read "$1" 2>/dev/null
 }
 
+# xenstore-write takes a backslash for the beginning of an escape.
+xs_write() { # PATH VALUE
+	xenstore-write "$1" "${2//\\/\\\\}"
+}
+
 # Sets socket, where the disk is served, and with it pid and minor. False if no tapdisk is
 # on record; one that is may have died. What tapback goes by comes first: whoever starts
 # another tapdisk for the disk writes it there.

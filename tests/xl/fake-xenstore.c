@@ -147,6 +147,22 @@ xs_read(struct xs_handle *xs, xs_transaction_t t, const char *path, unsigned int
 	return value;
 }
 
+/* As xenstore-write wants it. */
+static char *
+escaped(const char *value, unsigned int len)
+{
+	char *text = calloc(2, len + 1), *end = text;
+
+	if (!text)
+		abort();
+	for (unsigned int i = 0; i < len; i++) {
+		if (value[i] == '\\')
+			*end++ = '\\';
+		*end++ = value[i];
+	}
+	return text;
+}
+
 bool
 xs_write(struct xs_handle *xs, xs_transaction_t t, const char *path, const void *data,
 	 unsigned int len)
@@ -154,7 +170,7 @@ xs_write(struct xs_handle *xs, xs_transaction_t t, const char *path, const void 
 	if (n_words + 2 >= WORDS_MAX)
 		abort();
 	words[n_words++] = strdup(path);
-	words[n_words++] = strndup(data, len);
+	words[n_words++] = escaped(data, len);
 	return true;
 }
 

@@ -57,11 +57,12 @@ xen_has() { # [blkback] [tapback] [nbd]; the domain of the tests is being built
 
 # As libxl does, up to where it calls the script.
 new_device() { # DEV VDEV TARGET [SCRIPT]
-	xenstore-write "backend/vbd/7/$1/frontend" "/local/domain/7/device/vbd/$1" "backend/vbd/7/$1/params" "$3" \
+	local target=${3//\\/\\\\}
+	xenstore-write "backend/vbd/7/$1/frontend" "/local/domain/7/device/vbd/$1" "backend/vbd/7/$1/params" "$target" \
 		"backend/vbd/7/$1/mode" w "backend/vbd/7/$1/state" 2 "backend/vbd/7/$1/dev" "$2" \
 		"backend/vbd/7/$1/script" "/etc/xen/scripts/${4:-block-tapmigrate}" \
 		"/local/domain/7/device/vbd/$1/backend" "/local/domain/0/backend/vbd/7/$1" \
-		"/libxl/7/device/vbd/$1/dev" "$2" "/libxl/7/device/vbd/$1/params" "$3" \
+		"/libxl/7/device/vbd/$1/dev" "$2" "/libxl/7/device/vbd/$1/params" "$target" \
 		"/libxl/7/device/vbd/$1/script" "/etc/xen/scripts/${4:-block-tapmigrate}"
 	[ ! -d "$blkback" ] || touch "$blkback/vbd-7-$1"
 }

@@ -42,7 +42,7 @@ log_start(const char *name, const char *command, const char *xenbus_path)
 void
 log_line(int priority, const char *format, ...)
 {
-	char text[1024], when[32];
+	char text[TAP_CTL_TEXT + 256], when[32];
 	time_t now = time(NULL);
 	struct tm local;
 	va_list args;

@@ -24,6 +24,8 @@
 #include "hotplug.h"
 #include "tapdisk-log.h"
 
+#define VALUE_MAX 2048 /* of a message in xenstore, whose values have 4096 bytes at most */
+
 /* --- which device --------------------------------------------------------------------------
  */
 
@@ -163,7 +165,7 @@ add_disk(struct device *device)
 static void
 report(const struct device *device)
 {
-	char text[640];
+	char text[VALUE_MAX];
 	const struct tapback_pair pairs[] = { { "hotplug-error", text },
 					      { "hotplug-status", "error" } };
 	int err;

@@ -18,7 +18,7 @@
 
 #define NBD_MAX	 1024 /* devices looked at */
 #define LOCK	 "hotplug-nbd"
-#define SAID_MAX 256
+#define SAID_MAX 1024
 
 struct connection {
 	const struct device *device;

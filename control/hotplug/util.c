@@ -21,7 +21,7 @@ static volatile sig_atomic_t ending_signal;
 int
 fail_with_reason(int err, const char *format, ...)
 {
-	char what[512], reason[512];
+	char what[TAP_CTL_TEXT], reason[TAP_CTL_TEXT];
 	va_list args;
 
 	snprintf(reason, sizeof(reason), "%s", tap_ctl_error());

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,8 @@ static int busy;      /* answers the next so many with -EBUSY */
 static int close_err; /* what td_close answers */
 static int n_open;
 static void (*in_close)(void); /* what happens meanwhile */
+static int name_err;	       /* what td_check_name answers */
+static int file;	       /* what td_get_fd answers */
 
 static int
 hand_open(td_driver_t *driver, const char *name, struct td_vbd_encryption *encryption,
@@ -104,8 +107,22 @@ hand_queue(td_driver_t *driver, td_request_t treq)
 	held[n_held++] = treq;
 }
 
+static int
+hand_check_name(td_driver_t *driver)
+{
+	return name_err;
+}
+
+static int
+hand_get_fd(td_driver_t *driver)
+{
+	return file;
+}
+
 struct tap_disk tapdisk_aio = {
 	.disk_type = "by hand",
+	.td_check_name = hand_check_name,
+	.td_get_fd = hand_get_fd,
 	.private_data_size = 1,
 	.td_open = hand_open,
 	.td_close = hand_close,
@@ -230,7 +247,8 @@ pause_now(void)
 static int
 setup(void **state)
 {
-	n_held = busy = close_err = n_open = dones = 0;
+	n_held = busy = close_err = n_open = dones = name_err = 0;
+	file = -1;
 	in_close = NULL;
 	if (tapdisk_server_init())
 		return -1;
@@ -842,6 +860,177 @@ a_successor_that_does_not_fit_stays_the_callers(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* --- names ----------------------------------------------------------------------- */
+
+static void
+an_image_that_could_not_come_back_is_not_paused(void **state)
+{
+	struct guest a;
+
+	name_err = -ESTALE;
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), -ESTALE);
+	assert_int_equal(vbd->state, 0);
+
+	/* Its name is lost while the pause waits. */
+	name_err = 0;
+	ask(&a, TD_OP_WRITE, 0, 8, 0);
+	turn();
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), 0);
+	name_err = -ESTALE;
+	answer(8, 0);
+	turn();
+	assert_done(-ESTALE);
+	assert_int_equal(vbd->state, 0);
+	assert_int_equal(n_open, 1);
+
+	assert_int_equal(tapdisk_vbd_pause(vbd, true, done, NULL), 0);
+	turn();
+	assert_done(0);
+	assert_int_equal(vbd->state, 0x2a);
+}
+
+static void
+what_was_paused_is_what_is_resumed(void **state)
+{
+	FILE *first = tmpfile(), *second = tmpfile();
+
+	assert_true(first && second);
+	file = fileno(first);
+	pause_now();
+	file = fileno(second);
+	assert_int_equal(tapdisk_vbd_resume(vbd, NULL), -ESTALE);
+	assert_int_equal(vbd->state, 0x2a);
+	assert_int_equal(n_open, 0);
+	assert_int_equal(tapdisk_vbd_resume(vbd, "aio:1000"), 0);
+
+	pause_now();
+	assert_int_equal(tapdisk_vbd_resume(vbd, NULL), 0);
+	file = -1;
+	fclose(first);
+	fclose(second);
+}
+
+/* --- a migration begins ----------------------------------------------------------- */
+
+static void
+a_claim_is_the_only_one_of_a_vbd_that_runs(void **state)
+{
+	struct td_vbd_claim claim = { 0 }, other = { 0 };
+
+	assert_int_equal(tapdisk_vbd_claim(vbd, &claim), 0);
+	assert_ptr_equal(claim.vbd, vbd);
+	assert_int_equal(tapdisk_vbd_claim(vbd, &other), -EALREADY);
+	assert_null(other.vbd);
+	tapdisk_vbd_unclaim(&claim);
+	assert_null(claim.vbd);
+
+	assert_int_equal(tapdisk_vbd_claim(vbd, &other), 0);
+	tapdisk_vbd_unclaim(&other);
+	pause_now();
+	assert_int_equal(tapdisk_vbd_claim(vbd, &claim), -EBUSY);
+	assert_int_equal(tapdisk_vbd_resume(vbd, NULL), 0);
+	vbd->busy++;
+	assert_int_equal(tapdisk_vbd_claim(vbd, &claim), -EBUSY);
+	vbd->busy--;
+}
+
+static void
+a_pause_and_a_close_take_the_claim_away(void **state)
+{
+	struct td_vbd_claim claim;
+
+	assert_int_equal(tapdisk_vbd_claim(vbd, &claim), 0);
+	pause_now();
+	assert_null(claim.vbd);
+	tapdisk_vbd_unclaim(&claim);
+	assert_int_equal(tapdisk_vbd_resume(vbd, NULL), 0);
+
+	assert_int_equal(tapdisk_vbd_claim(vbd, &claim), 0);
+	assert_int_equal(tapdisk_vbd_close(vbd, false, done, NULL), 0);
+	assert_null(claim.vbd);
+	turn();
+	assert_done(0);
+}
+
+static struct guest late;
+static td_image_t *switched_to;
+
+static void
+switched(td_image_t *image)
+{
+	assert_int_equal(n_held, 0);
+	switched_to = image;
+}
+
+/* While a switch waits: another request comes, then the one under way is answered. */
+static void
+meanwhile(event_id_t id, char mode, void *private)
+{
+	ask(&late, TD_OP_WRITE, 8, 8, 0);
+	assert_int_equal(n_held, 1);
+	answer(8, 0);
+	tapdisk_server_event_set_timeout(id, TV_INF);
+}
+
+static void
+a_switch_waits_for_what_is_in_flight_and_keeps_the_old_image(void **state)
+{
+	td_image_t *image = successor("1000"), *old = vbd->image;
+	event_id_t id = tapdisk_server_register_event(SCHEDULER_POLL_TIMEOUT, -1,
+						      TV_USECS(2000), meanwhile, NULL);
+	struct guest a;
+
+	ask(&a, TD_OP_WRITE, 0, 8, 0);
+	turn();
+	vbd->busy++;
+	assert_int_equal(tapdisk_vbd_switch(vbd, image, "aio:next", 60000, switched), 0);
+	vbd->busy--;
+	assert_ptr_equal(switched_to, image);
+	assert_ptr_equal(vbd->image, image);
+	assert_string_equal(vbd->name, "aio:next");
+	assert_answered(&a, 0);
+	assert_int_equal(late.answers, 0);
+	assert_int_equal(n_open, 2);
+
+	turn();
+	assert_int_equal(n_held, 1);
+	assert_ptr_equal(held[0].image, image);
+	answer(8, 0);
+	turn();
+	assert_answered(&late, 0);
+	tapdisk_image_close(old);
+	tapdisk_server_unregister_event(id);
+}
+
+static void
+a_switch_that_takes_too_long_changes_nothing(void **state)
+{
+	td_image_t *image = successor("1000"), *old = vbd->image;
+	struct guest a, b;
+
+	switched_to = NULL;
+	ask(&a, TD_OP_WRITE, 0, 8, 0);
+	turn();
+	assert_int_equal(tapdisk_vbd_switch(vbd, image, "aio:next", 5, switched), -ETIMEDOUT);
+	assert_null(switched_to);
+	assert_ptr_equal(vbd->image, old);
+	assert_string_equal(vbd->name, "aio:1000");
+
+	ask(&b, TD_OP_WRITE, 8, 8, 0);
+	turn();
+	assert_int_equal(n_held, 2);
+	answer(8, 0);
+	answer(8, 0);
+	turn();
+	assert_answered(&a, 0);
+	assert_answered(&b, 0);
+	tapdisk_image_close(image);
+
+	image = successor("900");
+	assert_int_equal(tapdisk_vbd_switch(vbd, image, "aio:next", 5, switched), -EINVAL);
+	tapdisk_image_close(image);
+}
+
 int
 main(void)
 {
@@ -873,6 +1062,12 @@ main(void)
 		TEST(a_pause_first_lets_the_successor_take_over),
 		TEST(a_close_first_lets_the_successor_take_over),
 		TEST(a_successor_that_does_not_fit_stays_the_callers),
+		TEST(an_image_that_could_not_come_back_is_not_paused),
+		TEST(what_was_paused_is_what_is_resumed),
+		TEST(a_claim_is_the_only_one_of_a_vbd_that_runs),
+		TEST(a_pause_and_a_close_take_the_claim_away),
+		TEST(a_switch_waits_for_what_is_in_flight_and_keeps_the_old_image),
+		TEST(a_switch_that_takes_too_long_changes_nothing),
 	};
 
 	return cmocka_run_group_tests_name("VBD", tests, NULL, NULL);

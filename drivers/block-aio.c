@@ -142,7 +142,7 @@ tdaio_finish(struct tdaio_request *req, int err)
 	td_complete_request(treq, err);
 }
 
-/* Answers the step that is done. False if it was the last, and req is free. */
+/* Answers the step that is done. False if no other is wanted, and req is free. */
 static bool
 tdaio_answer_step(struct tdaio_request *req)
 {
@@ -159,7 +159,10 @@ tdaio_answer_step(struct tdaio_request *req)
 	req->treq.sec += (td_sector_t)req->secs;
 	req->treq.secs -= req->secs;
 	td_complete_request(step, 0);
-	return true;
+	if (td_request_wanted(&req->treq))
+		return true;
+	tdaio_finish(req, -ECANCELED);
+	return false;
 }
 
 /* --- the end of the image ----------------------------------------------------- */
@@ -630,7 +633,7 @@ tdaio_status_done(struct td_work *work)
 		tdaio_finish(req, req->err == -EINVAL ? -EOPNOTSUPP : req->err);
 	else if (!tdaio_answer_step(req))
 		return;
-	else if (req->treq.flags & TD_REQ_ONE || !td_request_wanted(&req->treq))
+	else if (req->treq.flags & TD_REQ_ONE)
 		tdaio_finish(req, -ECANCELED);
 	else
 		tdaio_work_queue(req);

@@ -400,6 +400,7 @@ block_status_that_nobody_waits_for_looks_no_further(void **state)
 	td_request_t treq = request(TD_OP_BLOCK_STATUS, NULL, 0, 3 * MIB_SECTORS);
 
 	write_stripes(image);
+	asker.unwanted = false;
 	treq.cb = status_answer_and_leave;
 	treq.vreq = &asker;
 	status_next = status_data = status_holes = 0;
@@ -408,6 +409,29 @@ block_status_that_nobody_waits_for_looks_no_further(void **state)
 	assert_int_equal(wait_for(3 * MIB_SECTORS), -ECANCELED);
 	assert_int_equal(answers, 2);
 	assert_int_equal(status_holes, STRIPE_SECTORS);
+	tapdisk_image_close(image);
+}
+
+static void
+answer_and_leave(td_request_t treq, int err)
+{
+	asker.unwanted = true;
+	answer(treq, err);
+}
+
+static void
+zeroes_that_nobody_waits_for_are_not_gone_on_with(void **state)
+{
+	td_image_t *image = opened(0);
+	td_request_t treq = request(TD_OP_ZERO, NULL, 0, 4 * MIB_SECTORS);
+
+	asker.unwanted = false;
+	treq.cb = answer_and_leave;
+	treq.vreq = &asker;
+	expect();
+	td_queue_zero(image, treq);
+	assert_int_equal(wait_for(4 * MIB_SECTORS), -ECANCELED);
+	assert_int_equal(answers, 2);
 	tapdisk_image_close(image);
 }
 
@@ -750,6 +774,7 @@ main(void)
 		TEST(block_status_tells_data_from_holes_in_order),
 		TEST(block_status_of_one_extent_looks_no_further),
 		TEST(block_status_that_nobody_waits_for_looks_no_further),
+		TEST(zeroes_that_nobody_waits_for_are_not_gone_on_with),
 		TEST(a_migration_asks_for_one_extent),
 		TEST(what_is_not_on_the_disk_is_refused),
 		TEST(a_read_only_image_is_not_written),

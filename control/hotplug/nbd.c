@@ -205,7 +205,7 @@ nbd_disconnect(const struct device *device)
 	char *record = tapback_store_read(device->vbd, "nbd");
 	char dev[24], pid[16], said[SAID_MAX], ours[16] = "";
 	char *argv[] = { (char *)"nbd-client", (char *)"-d", dev, NULL };
-	struct connection c;
+	struct connection c = { .device = device };
 	unsigned int n;
 	int err = 0;
 

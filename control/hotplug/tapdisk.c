@@ -264,11 +264,11 @@ end_recorded(const struct device *device)
 
 /* Where name's value is in an environment, as /proc has it; NULL if it is not there. */
 static const char *
-env_value(const char *environ, size_t size, const char *name)
+env_value(const char *text, size_t size, const char *name)
 {
 	const size_t len = strlen(name);
 
-	for (const char *at = environ; at < environ + size; at += strlen(at) + 1)
+	for (const char *at = text; at < text + size; at += strlen(at) + 1)
 		if (!strncmp(at, name, len) && at[len] == '=')
 			return at + len + 1;
 	return NULL;
@@ -295,18 +295,18 @@ read_proc(pid_t pid, const char *name, char *text, size_t size)
 
 /* Whether an add for this device has started it: it has that add's environment. */
 static bool
-was_started_for(pid_t pid, const struct device *device, char *environ)
+was_started_for(pid_t pid, const struct device *device, char *text)
 {
 	const char *ours = getenv(TAPDISK_RUN_DIR_ENV), *path, *dir;
 	ssize_t size;
 
-	if (read_proc(pid, "comm", environ, ENVIRON_MAX) < 0 || strcmp(environ, "tapdisk\n"))
+	if (read_proc(pid, "comm", text, ENVIRON_MAX) < 0 || strcmp(text, "tapdisk\n"))
 		return false;
-	size = read_proc(pid, "environ", environ, ENVIRON_MAX);
+	size = read_proc(pid, "environ", text, ENVIRON_MAX);
 	if (size <= 0)
 		return false;
-	path = env_value(environ, (size_t)size, "XENBUS_PATH");
-	dir = env_value(environ, (size_t)size, TAPDISK_RUN_DIR_ENV);
+	path = env_value(text, (size_t)size, "XENBUS_PATH");
+	dir = env_value(text, (size_t)size, TAPDISK_RUN_DIR_ENV);
 	return path && !strcmp(path, device->xenbus_path) &&
 	       !strcmp(dir ? dir : "", ours ? ours : "");
 }
@@ -318,15 +318,15 @@ was_started_for(pid_t pid, const struct device *device, char *environ)
 static void
 end_strays(const struct device *device)
 {
-	char *environ = malloc(ENVIRON_MAX);
-	DIR *proc = environ ? opendir("/proc") : NULL;
+	char *text = malloc(ENVIRON_MAX);
+	DIR *proc = text ? opendir("/proc") : NULL;
 	struct dirent *entry;
 	pid_t pid;
 
 	while (proc && (entry = readdir(proc))) {
 		pid = atoi(entry->d_name);
 		/* The one that was on record has had its end, and may still be at it. */
-		if (pid <= 0 || pid == device->pid || !was_started_for(pid, device, environ))
+		if (pid <= 0 || pid == device->pid || !was_started_for(pid, device, text))
 			continue;
 		if (stage_of(pid, -1) <= VBD_NO_VBD) {
 			log_line(LOG_INFO, "ends tapdisk %d, which has no disk", pid);
@@ -335,7 +335,7 @@ end_strays(const struct device *device)
 	}
 	if (proc)
 		closedir(proc);
-	free(environ);
+	free(text);
 }
 
 int

@@ -65,8 +65,10 @@ run2(const char *program, const char *first, const char *second)
 static bool
 succeeded(char *said)
 {
+	const bool done = said;
+
 	free(said);
-	return said;
+	return done;
 }
 
 struct xs_handle *

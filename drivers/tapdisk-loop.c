@@ -288,12 +288,16 @@ tapdisk_loop_lend(void)
 void
 tapdisk_loop_lend_if_slow(void)
 {
+	uint64_t call;
+
 	if (!self || !watch.runs)
 		return;
 	self->watched = true;
-	atomic_store_explicit(&watch.runner, self, memory_order_relaxed);
+	call = atomic_load_explicit(&watch.calls, memory_order_relaxed) + 1;
+	atomic_store_explicit(&self->call, call, memory_order_release);
+	atomic_store_explicit(&watch.runner, self, memory_order_release);
 	/* In this order: either the watcher sees the call, or we see that it sleeps. */
-	atomic_store(&self->call, atomic_fetch_add(&watch.calls, 1) + 1);
+	atomic_store(&watch.calls, call);
 	if (!atomic_load(&watch.asleep))
 		return;
 	pthread_mutex_lock(&loop.lock);

@@ -12,6 +12,7 @@ background(int *report)
 {
 	int fds[2], status = EIO;
 	pid_t child;
+	ssize_t n;
 
 	if (pipe2(fds, O_CLOEXEC))
 		return -errno;
@@ -22,8 +23,12 @@ background(int *report)
 
 	if (child) {
 		close(fds[1]);
-		while (read(fds[0], &status, sizeof(status)) < 0 && errno == EINTR)
-			;
+		do
+			n = read(fds[0], &status, sizeof(status));
+		while (n < 0 && errno == EINTR);
+		if (n != sizeof(status))
+			fprintf(stderr, "process %d has ended instead of saying that it runs\n",
+				child);
 		_exit(status);
 	}
 
@@ -35,12 +40,13 @@ background(int *report)
 int
 background_started(int report, int status)
 {
-	int err = 0;
+	int err;
 
 	if (report < 0)
 		return 0;
-	if (write(report, &status, sizeof(status)) < 0)
-		err = -errno;
+	do
+		err = write(report, &status, sizeof(status)) < 0 ? -errno : 0;
+	while (err == -EINTR);
 	close(report);
 	return err;
 }

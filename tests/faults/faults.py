@@ -124,6 +124,8 @@ def worth(program, call, about):
         return False
     if about.startswith(("/lib", "/usr/", "/etc/", "/bin", "/dev/tty")):
         return False  # the loader's, before main()
+    if about.startswith(("/proc/N/maps", "/proc/self/maps", "/proc/N/task", "/proc/N/cmdline", "/proc/self/cmdline")):
+        return False  # the sanitizers'
     if program.startswith("xl-") and (call not in SCRIPT or "xl-scripts" in about):
         return False
     if call == "mmap" and about == "-":

@@ -235,6 +235,13 @@ is_uuid(const char *s)
 	return true;
 }
 
+/* Of nbd4711.0, tapdisk-0: the disk's number, which does not differ. */
+static bool
+is_minor(const char *digits, char before)
+{
+	return (before == '.' || before == '-') && strspn(digits, "0123456789") == 1;
+}
+
 /* The same in every run: no root, no process ids, no UUIDs; no white space. */
 static void
 normalise(char *to, const char *from)
@@ -249,7 +256,7 @@ normalise(char *to, const char *from)
 		if (is_uuid(from)) {
 			to[n++] = 'U';
 			from += 36;
-		} else if (*from >= '0' && *from <= '9' && before != '.' && before != '-') {
+		} else if (*from >= '0' && *from <= '9' && !is_minor(from, before)) {
 			to[n++] = 'N';
 			from += strspn(from, "0123456789");
 		} else {

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "faulty-calls.h"
+
+#define HELD_USECS 20000
 #undef fdatasync
 
 int
@@ -21,6 +23,15 @@ counted_sync(int fd)
 	return fdatasync(fd);
 }
 
+static void
+wait_while_held(void)
+{
+	const char *path = getenv("TAPDISK_HELD_CALLS");
+
+	while (path && !access(path, F_OK))
+		usleep(HELD_USECS);
+}
+
 bool
 faulty_call(void)
 {
@@ -31,6 +42,7 @@ faulty_call(void)
 	FILE *file;
 	int error;
 
+	wait_while_held();
 	if (!spec || sscanf(spec, "%7s %u %d %255s", what, &n, &error, path) != 4 || call != n)
 		return false;
 	file = fopen(path, "we");

@@ -11,6 +11,7 @@
  *
  * FILE is made when it has happened, so that a test sees when N is beyond the last.
  *
+ *	TAPDISK_HELD_CALLS=FILE        while that file exists none of them returns
  *	TAPDISK_COUNTED_SYNCS=FILE     grows by a byte with each sync of a journal's data
  */
 #ifndef FAULTY_CALLS_H

@@ -315,6 +315,8 @@ migrate_end_go_on(struct migrate *m)
 {
 	struct migrate_end *e = &m->end;
 
+	if (e->stopped)
+		return;
 	if (e->step == END_STEPS)
 		settle(m);
 	else if (may_give_up(m) && trouble(m))
@@ -345,5 +347,6 @@ migrate_end_stop(struct migrate *m)
 	if (e->task)
 		e->task->m = NULL;
 	e->task = NULL;
+	e->stopped = true;
 	e->told |= e->step == END_STEPS;
 }

@@ -49,6 +49,7 @@ struct migrate_end {
 	int given_up;	       /* -errno: a mark was left as it is; 0: none was */
 	enum side given_up_side;
 	uint64_t left_bytes; /* the size of the image that is left behind; 0: not known */
+	bool stopped;	     /* the VBD is being closed: nothing more is begun */
 	bool settling;	     /* the other image is being closed */
 	bool settled; /* the other image is closed, and the VBD asked to go on without us */
 	bool told;    /* all is done that had to be before anybody is told that it is over */

@@ -107,6 +107,24 @@ ok "and serves the source" wait_for runs_on "aio:$T/src"
 ok "as the guest left it" guest_reads 8 1M
 stop_disk
 
+# A destination that does not answer, rather than fail: nothing of it is needed.
+for strategy in mirror aio dbt slr; do
+	rm -f src dst
+	head -c 16M /dev/urandom >src
+	truncate -s 16M dst
+	faults
+	start_disk "aio:$T/src"
+	ok "$strategy starts" start_by_hand "fault:$T/faults:$T/dst" $strategy 1
+	faults "stall any"
+	ok "$strategy: the destination has stalled" wait_for holds '.reason == "stalled"'
+	like "$(mig cancel --wait)" "cancelled: the disk runs on aio:$T/src" "$strategy: cancels all the same"
+	ok "$strategy: the disk runs on the source" runs_on "aio:$T/src"
+	ok "$strategy: the guest goes on" guest_writes 5 12M
+	faults
+	stop_disk
+	rm -f ./*.migrate
+done
+
 # --- what only the destination has -----------------------------------------------------------
 
 rm -f src dst

@@ -46,7 +46,7 @@ find_disk() {
 only_disk() { # the other image is not there, or is refused
 	local other=src
 	[ "$disk" = src ] && other=dst
-	[ ! -e $other ] || ! opens "aio:$T/$other"
+	[ ! -e "$other" ] || ! opens "aio:$T/$other"
 }
 
 # Ends a migration in a tapdisk that dies when one of its threads makes CALL for the Nth time.

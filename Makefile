@@ -216,8 +216,9 @@ check-xen: deps ## boot Xen in an emulator, and test with a guest there (SCENARI
 	    $(or $(SCENARIOS),tests/xen/migrate.t $(filter-out %/migrate.t,$(wildcard tests/xen/*.t))); \
 	else echo "make check-xen: skipped: a package of the emulator's cannot be had ($(BUILD)/xen/packages.log)"; fi
 
-check-faults: deps ## let every system call fail once (docs/faults.md; ONLY='words' for some)
+check-faults: deps ## let every system call fail once (docs/faults.md; ONLY='words' for some; RESUME=1)
 	@$(MAKE) --no-print-directory -j$(JOBS) test-programs
+	@$(if $(RESUME),,rm -f $(BUILD)/faults.results)
 	@BUILD=$(abspath $(BUILD)) tests/faults/faults.py --all --results $(BUILD)/faults.results $(if $(ONLY),--only $(ONLY))
 
 check-mutants: $(SIM) ## show that the simulator finds each fault of tests/sim/mutants

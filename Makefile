@@ -127,6 +127,8 @@ $(FAULTY:%.o=$(BUILD)/obj/tests/%.o): $(BUILD)/obj/tests/%.o: drivers/%.c Makefi
 WAITING := open openat __open_2 __openat_2 fcntl close fstat flock fsync fdatasync fallocate posix_fallocate ftruncate \
 	  lseek read write pread pwrite fgetxattr fsetxattr fremovexattr stat lstat fstatat mkdir access \
 	  unlink unlinkat rename renameat linkat realpath opendir statx fstatfs
+# One that fails as if others had used it up (tests/live/faulty-aio.c).
+WAITING += io_setup
 
 $(BUILD)/tests/tapdisk: $(filter-out %/tapdisk-disktype.o $(addprefix %/,$(FAULTY)),$(TAPDISK_OBJ)) \
 		$(addprefix $(BUILD)/obj/tests/,tapdisk-disktype.o $(FAULTY)) \

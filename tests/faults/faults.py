@@ -291,6 +291,8 @@ def main():
     else:
         faults = all_faults(list(SCENARIOS), o.jobs)
         faults = [f for f in faults if all(word in str(f).split() or word == kind(f.deed) for word in o.only)]
+    if o.all:
+        random.Random(1).shuffle(faults)  # delays among the others, so that the processors have always work
     if o.list:
         print("\n".join(str(f) for f in faults))
         return 0

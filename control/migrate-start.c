@@ -46,6 +46,9 @@ take_answer(struct migrate_start *s, const json_t *answer)
 		    &message);
 	if (number <= 0 || number > 4095)
 		number = EPROTO;
+	/* Somebody has paused or closed it: it is theirs. */
+	if (number == ECANCELED)
+		return tap_ctl_fail(-number, "%s; the migration was not begun", message);
 	/* Which disk of that tapdisk has it, we may find out. */
 	if (number == EBUSY && migrate_check_free(migrate_new_path(&s->new), &s->vbd))
 		message = tap_ctl_error();

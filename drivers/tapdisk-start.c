@@ -162,6 +162,24 @@ find_name(const struct start *s)
 }
 
 /*
+ * Opens it once more, as it is: what was copied has the image's lock, which would outlive a pause
+ * that takes the disk from us.
+ */
+static void
+let_go_of_lock(struct start *s)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->source);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	close(s->source);
+	s->source = fd;
+}
+
+/*
  * The name by which the source is found when the journal is opened again. Where there is
  * none, the image lives for as long as this process has it open.
  */
@@ -429,6 +447,8 @@ prepare(struct start *s)
 	int err, fd;
 
 	tapdisk_loop_lend();
+	if (s->source >= 0)
+		let_go_of_lock(s);
 	err = name_source(s);
 	tapdisk_loop_take_back();
 	if (!err)

@@ -83,6 +83,50 @@ is "$(state) $(left)" "0x2a " "stays paused, and nothing is left"
 tap unpause -p "$pid" -m "$minor"
 stop_disk
 
+# --- a destination that does not answer -----------------------------------------------------
+#
+# A lease on it keeps tapdisk from opening it until the lease's holder is gone.
+
+leased() { # by the process that is started here
+	python3 -c 'import fcntl, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open(sys.argv[1], "r+")
+fcntl.fcntl(file, 1024, fcntl.F_WRLCK)
+print("leased", flush=True)
+time.sleep(100)' "$1" >lease 2>&1 &
+	holder=$!
+	started+=("$holder")
+	wait_for test -s lease
+	grep -q '^leased' lease
+}
+is_opening() { # the lease is being broken, for the one who waits
+	grep -q 'LEASE *BREAKING' /proc/locks
+}
+
+new_disk
+truncate -s $size dst
+if leased dst; then
+	mig start --to "aio:$T/dst" --strategy mirror >said 2>&1 &
+	starter=$!
+	started+=("$starter")
+	ok "a start waits for its destination" wait_for is_opening
+	is "$(state)" 0 "the disk runs"
+	refuses "another start is refused at once" "being started" mig start --to "aio:$T/other" --create
+	ok "a pause is done at once" tap pause -p "$pid" -m "$minor"
+	ok "and undone" tap unpause -p "$pid" -m "$minor"
+	is "$(state)" 0 "the disk runs"
+	kill "$holder"
+	wait "$starter"
+	is $? 125 "the start is not made any more"
+	like "$(cat said)" "paused or closed meanwhile; the migration was not begun" "and says why"
+	ok "it can be" mig start --to "aio:$T/dst" --strategy mirror
+	mig cancel --wait >/dev/null
+else
+	say "no leases here: $(cat lease)"
+fi
+kill "$holder" 2>/dev/null
+stop_disk
+
 # --- the one who asked is gone --------------------------------------------------------------
 
 for signal in KILL TERM HUP; do

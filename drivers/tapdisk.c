@@ -129,7 +129,8 @@ run(bool foreground)
 	}
 	if (err && !log_stderr)
 		fprintf(stderr, "tapdisk: cannot start: %s\n",
-			*tapdisk_log_first_error() ? tapdisk_log_first_error() : strerror(-err));
+			*tapdisk_log_first_error() ? tapdisk_log_first_error()
+						   : strerror(-err));
 	else if (err)
 		EPRINTF("cannot start: %s", strerror(-err));
 	if (!err && !foreground)

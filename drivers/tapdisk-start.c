@@ -162,8 +162,8 @@ find_name(const struct start *s)
 }
 
 /*
- * Opens it once more, as it is: what was copied has the image's lock, which would outlive a pause
- * that takes the disk from us.
+ * Opens it once more, as it is: what was copied has the image's lock, which would outlive a
+ * pause that takes the disk from us.
  */
 static void
 let_go_of_lock(struct start *s)

@@ -1261,7 +1261,8 @@ store_done(struct store_io *io, int err)
 	 * The file that it replaces makes room once it is gone: where that one is of no use
 	 * anyway, what is to come need not fit beside it.
 	 */
-	if (error_class(err) == ERROR_NO_SPACE && j->step == STEP_GROW_NEXT && !has_current(j)) {
+	if (error_class(err) == ERROR_NO_SPACE && j->step == STEP_GROW_NEXT &&
+	    !has_current(j)) {
 		io->len = j->next.chain.offset;
 		err = 0;
 	}

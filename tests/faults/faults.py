@@ -115,7 +115,8 @@ def record(name):
 
 
 def is_file(about):
-    return about.startswith("/") and not about.startswith(("/dev/", "/proc/", "/run/nbd", "/run/ctl", "/run/migrate-", "/xenstored"))
+    return about.startswith("/") and not about.startswith(
+        ("/dev/", "/proc/", "/run/nbd", "/run/ctl", "/run/migrate-", "/xenstored"))
 
 
 def worth(program, call, about):
@@ -188,10 +189,10 @@ def all_faults(names, jobs):
 
 
 def sample(faults, count, dice):
-    """Of each program, errors, delays and deaths in turn."""
+    """Of each scenario and program, errors, delays and deaths in turn."""
     kinds = collections.defaultdict(list)
     for fault in dice.sample(faults, len(faults)):
-        kinds[fault.program, kind(fault.deed)].append(fault)
+        kinds[fault.scenario, fault.program, kind(fault.deed)].append(fault)
     chosen = []
     while len(chosen) < min(count, len(faults)):
         chosen += [k.pop() for k in kinds.values() if k][:count - len(chosen)]
@@ -225,7 +226,8 @@ class Runs:
         self.verdicts[fault] = verdict
         seconds = time.monotonic() - since
         if self.results:
-            print("%s\t%.1f\t%s\t%s" % (verdict, seconds, fault, why.replace("\n", "\\n")), file=self.results, flush=True)
+            print("%s\t%.1f\t%s\t%s" % (verdict, seconds, fault, why.replace("\n", "\\n")), file=self.results,
+                  flush=True)
         if verdict == "FAILED":
             print("FAILED after %.1f s: %s\n    to repeat: tests/faults/faults.py --run '%s'" % (seconds, why, fault),
                   flush=True)

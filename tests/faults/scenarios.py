@@ -316,8 +316,9 @@ def hotplug(w):
         return store.get(TWIN + "/hotplug-status") == "connected" and w.found("a", src)
 
     store.on_change = tapback_answers
-    store.put(FRONT + "/state", "1", FRONT + "/backend", "/local/domain/0/" + TWIN, TWIN + "/frontend", FRONT, TWIN + "/params", src, TWIN + "/mode", "w", TWIN + "/state",
-              "2", TWIN + "/script", "/etc/xen/scripts/block-tapmigrate")
+    store.put(FRONT + "/state", "1", FRONT + "/backend", "/local/domain/0/" + TWIN, TWIN + "/frontend", FRONT,
+              TWIN + "/params", src, TWIN + "/mode", "w", TWIN + "/state", "2",
+              TWIN + "/script", "/etc/xen/scripts/block-tapmigrate")
     yield Step("add", script("add"), added, program="tapmigrate-hotp")
     if len(w.vbds()) != 1:
         raise Failure("add has left %s" % w.vbds())

@@ -70,9 +70,15 @@ def play(name, world, step_name=None):
     return names
 
 
+def stop(*_):
+    """What is under way is cleared away, by finally, and only once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def inject(fault):
     """(verdict, why): ok, FAILED, or none where the call was not made."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, stop)
     world = World([fault.call], fault)
     try:
         play(fault.scenario, world, fault.step)
@@ -96,6 +102,7 @@ def in_process(function, queue, *args):
 
 def record(name):
     """All that there is to make fail in a scenario: (step, program, call, object), how often."""
+    signal.signal(signal.SIGTERM, stop)
     world = World(list(calls.CALLS))
     try:
         names = play(name, world)
@@ -283,7 +290,7 @@ def main():
     options.add_argument("--only", nargs="+", default=[])
     options.add_argument("--results")
     o = options.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, stop)
     seed = int(os.environ.get("SEED") or random.randrange(1 << 30))
     if not os.access(BUILD + "/tests/faults/inject", os.X_OK):
         raise SystemExit("make test-programs first")

@@ -844,7 +844,7 @@ control_shut_down(void)
 	td_vbd_t *vbd;
 
 	list_for_each_entry(vbd, tapdisk_server_get_all_vbds(), next) {
-		if (vbd->busy)
+		if (!tapdisk_vbd_may_close(vbd))
 			continue;
 		if (!vbd->name) {
 			control_drop_vbd(vbd);

@@ -35,7 +35,7 @@ lost_time_out(event_id_t id, char mode, void *private)
 	td_vbd_t *vbd = private;
 
 	tapdisk_lost_unwatch(vbd);
-	if (!vbd->busy)
+	if (tapdisk_vbd_may_close(vbd))
 		lose(vbd);
 }
 

@@ -546,11 +546,13 @@ run(struct start *s)
 		return err;
 	/* From here on its open image is used. */
 	s->vbd->busy++;
+	s->vbd->starting = 1;
 	err = open_migration(s);
 	if (!err && !s->new.dry_run)
 		err = switch_over(s);
 	if (!s->begun)
 		tapdisk_image_close(s->migration);
+	s->vbd->starting = 0;
 	s->vbd->busy--;
 	return err;
 }

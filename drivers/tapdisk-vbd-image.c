@@ -136,6 +136,10 @@ tapdisk_vbd_switch(td_vbd_t *vbd, td_image_t *successor, const char *name, unsig
 	}
 	vbd->held = true;
 	err = vbd_drain(vbd, hold_ms);
+	if (!err && !vbd->claim) {
+		EPRINTF("VBD %u: is being closed", vbd->minor);
+		err = -ECANCELED;
+	}
 	if (!err) {
 		DPRINTF("VBD %u: goes on with %s in place of %s; requests were held for %lld "
 			"us",

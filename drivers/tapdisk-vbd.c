@@ -57,9 +57,16 @@ tapdisk_vbd_check_busy(const td_vbd_t *vbd)
 {
 	if (!vbd->busy)
 		return 0;
-	EPRINTF("VBD %u is being opened, resumed or closed; try again when that is done",
-		vbd->minor);
+	EPRINTF("VBD %u: %s; try again when that is done", vbd->minor,
+		vbd->starting ? "a migration of it is being started"
+			      : "it is being opened, resumed or closed");
 	return -EBUSY;
+}
+
+bool
+tapdisk_vbd_may_close(const td_vbd_t *vbd)
+{
+	return vbd->busy == vbd->starting;
 }
 
 /* --- opening ------------------------------------------------------------------ */
@@ -507,12 +514,6 @@ vbd_answer(td_vbd_t *vbd)
 
 #define VBD_UNDER_WAY (TD_VBD_PAUSE_REQUESTED | TD_VBD_SHUTDOWN_REQUESTED)
 
-static bool
-vbd_is_busy(const td_vbd_t *vbd)
-{
-	return vbd->busy || vbd->state & VBD_UNDER_WAY;
-}
-
 /* Ends the pause or close that is under way. */
 static void
 vbd_done(td_vbd_t *vbd, int err)
@@ -657,7 +658,7 @@ tapdisk_vbd_pause(td_vbd_t *vbd, bool any_name, td_vbd_done_t done, void *token)
 		EPRINTF("VBD %u is not open", vbd->minor);
 		return -EINVAL;
 	}
-	if (vbd_is_busy(vbd)) {
+	if (vbd->state & VBD_UNDER_WAY) {
 		EPRINTF("VBD %u is being paused or closed", vbd->minor);
 		return -EBUSY;
 	}
@@ -721,7 +722,8 @@ vbd_force(td_vbd_t *vbd)
 int
 tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 {
-	if (tapdisk_vbd_check_busy(vbd))
+	/* A start ends without its claim, and the close goes on then. */
+	if (!tapdisk_vbd_may_close(vbd) && tapdisk_vbd_check_busy(vbd))
 		return -EBUSY;
 	if (!vbd->name) {
 		EPRINTF("VBD %u is not open", vbd->minor);
@@ -729,7 +731,7 @@ tapdisk_vbd_close(td_vbd_t *vbd, bool force, td_vbd_done_t done, void *token)
 	}
 	if (vbd->state & TD_VBD_SHUTDOWN_REQUESTED)
 		return force ? vbd_force(vbd) : 0;
-	if (vbd_is_busy(vbd) && !force) {
+	if (vbd->state & VBD_UNDER_WAY && !force) {
 		EPRINTF("VBD %u is being paused or closed", vbd->minor);
 		return -EBUSY;
 	}

@@ -119,10 +119,12 @@ struct td_vbd_handle {
 	bool closing; /* the driver's td_close runs */
 	/*
 	 * Calls that use the VBD and may lend the loop (tapdisk-loop.h). Meanwhile it is not
-	 * freed, and nothing else begins: no opening, pause, close, switch or detaching.
+	 * freed, and nothing else begins: no opening, pause, switch or detaching. A close
+	 * does if a migration is being started alone, and is done when that has ended.
 	 */
 	unsigned int busy;
-	int lost_event; /* tapdisk-lost.c's; 0: none */
+	unsigned int starting; /* 1: one of them is the start of a migration */
+	int lost_event;	       /* tapdisk-lost.c's; 0: none */
 
 	td_sector_count_t secs; /* served to the guest */
 	int lock_fd;		/* the minor's marker file, or -1: who attached it */
@@ -140,10 +142,12 @@ void tapdisk_vbd_lost(td_vbd_t *vbd);
 void tapdisk_vbd_free(td_vbd_t *vbd);
 
 /*
- * 0, or -EBUSY with a message in the log: the VBD is being opened, resumed or closed,
- * and while it is nothing else can be done with it.
+ * 0, or -EBUSY with a message in the log: the VBD is being opened, resumed or closed, or a
+ * migration of it started, and while it is nothing else can be done with it.
  */
 int tapdisk_vbd_check_busy(const td_vbd_t *vbd);
+/* Whether it is busy with nothing but the start of a migration, which a close ends. */
+bool tapdisk_vbd_may_close(const td_vbd_t *vbd);
 
 /* Opens "type:rest". 0, -EALREADY, -EBUSY or another -errno. May lend the loop. */
 int tapdisk_vbd_open(td_vbd_t *vbd, const char *name, td_flag_t flags);
@@ -216,8 +220,8 @@ void tapdisk_vbd_unclaim(struct td_vbd_claim *claim);
  * of the image of a VBD that is busy with nothing else, at a moment when nothing is in flight.
  * switched() is called at that moment: it may do what must be done before the first request
  * comes. The old image stays open, and is the caller's. Requests are held for at most so many
- * milliseconds: -ETIMEDOUT, and nothing has changed. 0, -EINVAL or -ENOMEM. Runs turns of the
- * loop.
+ * milliseconds: -ETIMEDOUT, and nothing has changed. 0, -EINVAL, -ENOMEM, or -ECANCELED if the
+ * claim has been lost meanwhile. Runs turns of the loop.
  */
 int tapdisk_vbd_switch(td_vbd_t *vbd, td_image_t *successor, const char *name,
 		       unsigned int hold_ms, void (*switched)(td_image_t *successor));

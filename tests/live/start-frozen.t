@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # To and from a file system that is frozen: a migration is taken back while its destination
-# is, and one that starts there does not keep its disk from being served (loop-frozen.t has
-# what goes on beside it).
+# is, one that starts there does not keep its disk from being served, and one that starts from
+# there does not keep its disk from being closed (loop-frozen.t has what goes on beside it).
 . "$(dirname "$0")/lib.sh"
 needs jq qemu-io mkfs.ext4 fsfreeze
 [ "$(id -u)" = 0 ] || { echo "1..0 # SKIP needs root, to mount a file system"; exit; }
@@ -89,5 +89,49 @@ ok "and synchronises" wait_for state_is synchronised
 ok "and completes" mig complete --wait
 ok "with all of the disk" io "$uri" 'read -P 3 0 64k'
 ended
+
+# The marks are the first that is written to the source's file system.
+start_from_frozen() {
+	rm -rf src dst far/* ./*.migrate
+	head -c $size /dev/urandom >far/src
+	sync far/src
+	start_disk "aio:$T/far/src"
+	fsfreeze -f far
+	timeout "$HANG" "$BUILD/tap-ctl" migrate start -p "$pid" -m "$minor" --to "aio:$T/dst" --create >said 2>&1 &
+	starter=$!
+	started+=("$starter")
+	wait_for sleeps_in_the_kernel
+}
+
+is_being_closed() {
+	tap list -m "$minor" | grep -q 'state=0x40'
+}
+
+starts_again() {
+	start_disk "aio:$T/far/src" && tap destroy -p "$pid" -m "$minor"
+}
+
+ok "the file system of a source is frozen, and a start waits for it" start_from_frozen
+refuses "a pause meanwhile" "a migration of it is being started" tap pause -p "$pid" -m "$minor"
+tap close -p "$pid" -m "$minor" >closed 2>&1 &
+closer=$!
+started+=("$closer")
+ok "a close is heard" wait_for is_being_closed
+ok "thawed" fsfreeze -u far
+ok "the close ends" wait $closer
+wait $starter
+is $? 125 "the start is cancelled"
+like "$(<said)" "paused or closed meanwhile; the migration was not begun" "and says so"
+is "$(ls dst* 2>/dev/null)" "" "nothing of it is left"
+ended
+ok "the source is a whole disk" starts_again
+
+ok "the file system is frozen once more" start_from_frozen
+ok "a forced close is heard" tap close -f -p "$pid" -m "$minor"
+ok "the minor is free, though nothing was thawed" wait_for tap destroy -p "$pid" -m "$minor"
+ok "thawed" fsfreeze -u far
+ok "the tapdisk ends" wait_for gone "$pid"
+is "$(ls dst* 2>/dev/null)" "" "nothing of the start is left"
+ok "the source is a whole disk" starts_again
 
 done_testing

@@ -978,8 +978,10 @@ a_switch_waits_for_what_is_in_flight_and_keeps_the_old_image(void **state)
 	td_image_t *image = successor("1000"), *old = vbd->image;
 	event_id_t id = tapdisk_server_register_event(SCHEDULER_POLL_TIMEOUT, -1,
 						      TV_USECS(2000), meanwhile, NULL);
+	struct td_vbd_claim claim = { 0 };
 	struct guest a;
 
+	assert_int_equal(tapdisk_vbd_claim(vbd, &claim), 0);
 	ask(&a, TD_OP_WRITE, 0, 8, 0);
 	turn();
 	vbd->busy++;
@@ -1031,6 +1033,50 @@ a_switch_that_takes_too_long_changes_nothing(void **state)
 	tapdisk_image_close(image);
 }
 
+static void
+close_meanwhile(event_id_t id, char mode, void *private)
+{
+	assert_int_equal(tapdisk_vbd_pause(vbd, false, done, NULL), -EBUSY);
+	assert_int_equal(tapdisk_vbd_close(vbd, false, done, NULL), 0);
+	answer(8, 0);
+	tapdisk_server_event_set_timeout(id, TV_INF);
+}
+
+static void
+a_close_ends_a_start_and_waits_for_it(void **state)
+{
+	td_image_t *image = successor("1000"), *old = vbd->image;
+	event_id_t id = tapdisk_server_register_event(SCHEDULER_POLL_TIMEOUT, -1,
+						      TV_USECS(2000), close_meanwhile, NULL);
+	struct td_vbd_claim claim = { 0 };
+	struct guest a;
+
+	switched_to = NULL;
+	assert_int_equal(tapdisk_vbd_claim(vbd, &claim), 0);
+	ask(&a, TD_OP_WRITE, 0, 8, 0);
+	turn();
+	vbd->busy++;
+	assert_false(tapdisk_vbd_may_close(vbd));
+	vbd->starting = 1;
+	assert_true(tapdisk_vbd_may_close(vbd));
+	assert_int_equal(tapdisk_vbd_switch(vbd, image, "aio:next", 60000, switched),
+			 -ECANCELED);
+	assert_null(switched_to);
+	assert_null(claim.vbd);
+	assert_ptr_equal(vbd->image, old);
+	assert_answered(&a, 0);
+	turn();
+	assert_string_equal(vbd->name, "aio:1000");
+
+	tapdisk_image_close(image);
+	vbd->starting = 0;
+	vbd->busy--;
+	turn();
+	assert_done(0);
+	assert_null(vbd->name);
+	tapdisk_server_unregister_event(id);
+}
+
 int
 main(void)
 {
@@ -1068,6 +1114,7 @@ main(void)
 		TEST(a_pause_and_a_close_take_the_claim_away),
 		TEST(a_switch_waits_for_what_is_in_flight_and_keeps_the_old_image),
 		TEST(a_switch_that_takes_too_long_changes_nothing),
+		TEST(a_close_ends_a_start_and_waits_for_it),
 	};
 
 	return cmocka_run_group_tests_name("VBD", tests, NULL, NULL);

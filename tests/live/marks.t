@@ -40,6 +40,8 @@ refuses "a second migration to the same destination" "$T/dst is in use by tapdis
 	mig start --to "aio:$T/dst"
 refuses "one onto the other's source" "$T/src is in use by tapdisk ${other[0]} \(minor ${other[1]}\)" \
 	mig start --to "aio:$T/src"
+refuses "one with the other's journal" "the journal $T/dst.migrate is in use by tapdisk ${other[0]}. The disk runs on" \
+	mig start --to "aio:$T/dst2" --create --journal "$T/dst.migrate"
 ok "the disk that was to move runs as before" runs_on "aio:$T/src2"
 is "$(find . -name '*.migrate')" ./dst.migrate "no journal is left"
 refuses "a second tapdisk on the same image" "$T/src: in use by tapdisk ${other[0]}" tap create -a "aio:$T/src"

@@ -50,8 +50,7 @@ take_answer(struct migrate_start *s, const json_t *answer)
 	if (number == ECANCELED)
 		return tap_ctl_fail(-number, "%s; the migration was not begun", message);
 	/* Which disk of that tapdisk has it, we may find out. */
-	if (number == EBUSY &&
-	    migrate_check_free(migrate_new_path(&s->new), &s->vbd) == -EBUSY)
+	if (number == EBUSY && migrate_check_free(migrate_new_path(&s->new), &s->vbd) == -EBUSY)
 		message = tap_ctl_error();
 	return tap_ctl_fail(-number, "%s. The disk runs on %s as before", message,
 			    s->new.source);

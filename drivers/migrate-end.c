@@ -89,7 +89,10 @@ is_optional(const struct migrate *m)
 const char *
 migrate_end_reason(const struct migrate *m)
 {
-	return m->end.told || is_optional(m) || !trouble(m) ? "" : "marks";
+	const struct migrate_end *e = &m->end;
+
+	/* One that is forced waits for no mark. */
+	return e->told || e->forced || is_optional(m) || !trouble(m) ? "" : "marks";
 }
 
 json_t *

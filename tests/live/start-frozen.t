@@ -93,7 +93,7 @@ ended
 # The marks are the first that is written to the source's file system.
 start_from_frozen() {
 	rm -rf src dst far/* ./*.migrate
-	head -c $size /dev/urandom >far/src
+	head -c "$size" /dev/urandom >far/src
 	sync far/src
 	start_disk "aio:$T/far/src"
 	fsfreeze -f far

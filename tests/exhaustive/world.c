@@ -313,6 +313,7 @@ forget_statistics(void)
 {
 	memset(&world.m.engine.counters, 0, sizeof(world.m.engine.counters));
 	memset(&world.m.copier.counters, 0, sizeof(world.m.copier.counters));
+	world.m.engine.routed = 0;
 }
 
 void

@@ -80,6 +80,9 @@ tell(int pid, int minor, json_t *request, enum goal goal, unsigned int follow)
 			err = wait_recorded(&client, &status);
 		}
 		json_decref(status);
+	} else if (err == -EALREADY && follow) {
+		/* It was asked for before, and is waited for all the same. */
+		err = migrate_follow(&client, goal, follow & WATCH);
 	}
 	migrate_close(&client);
 	return err;

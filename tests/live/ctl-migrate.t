@@ -117,6 +117,16 @@ is "$(sed 's/  100 MiB\/s  1:02:05 left//' said)" " 50.0 %  copying
 100.0 %  completed
 completed: the disk runs on aio:/b, aio:/a is no longer used
 the destination is 512 B larger than the disk: it has that size when it is next opened, and does not fit onto the old source then" "shows the progress to the end"
+again='{"ok":false,"error":{"errno":114,"message":"that is so already"}}'
+script "complete --wait of what completes already waits for it" 0 on complete --wait < <(
+	echo "$again"
+	line completing "" 1073741824
+	line completed "" 1073741824 final)
+script "complete of it does not" 114 on complete < <(echo "$again")
+script "cancel --wait of what is being cancelled waits for it" 0 on cancel --wait < <(
+	echo "$again"
+	line rolling-back "" 1
+	line cancelled "" 0 final)
 script "complete --wait of one that is cancelled" 125 on complete --wait < <(
 	line copying "" 1
 	line cancelled "" 0 final)

@@ -104,11 +104,15 @@ state_file_put(const char *name, const char *text)
 		err = path_of(name, ".new", next);
 	if (!err)
 		err = state_dir_make();
-	if (!err)
-		err = write_new(next, text);
+	if (err)
+		return err;
+	err = write_new(next, text);
 	if (!err && rename(next, path))
 		err = -errno;
-	return err ? err : sync_directory();
+	if (!err)
+		return sync_directory();
+	unlink(next); /* it may have been made, and hold what little room there is */
+	return err;
 }
 
 int

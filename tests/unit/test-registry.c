@@ -108,6 +108,20 @@ teardown(void **state)
 	return system(command);
 }
 
+static void
+what_cannot_be_written_leaves_nothing(void **state)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/migration-" UUID, dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(registry_put(UUID, "/j", "aio:/a", "aio:/b"), -EISDIR);
+	assert_int_equal(rmdir(path), 0);
+	snprintf(path, sizeof(path), "%s/migration-" UUID ".new", dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(errno, ENOENT);
+}
+
 int
 main(void)
 {
@@ -115,6 +129,7 @@ main(void)
 		cmocka_unit_test(a_migration_is_remembered_until_it_has_ended),
 		cmocka_unit_test(what_is_no_entry_is_not_taken_for_one),
 		cmocka_unit_test(a_record_says_which_side_is_the_disk),
+		cmocka_unit_test(what_cannot_be_written_leaves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -91,6 +91,12 @@ tapdisk_vbd_unclaim(struct td_vbd_claim *claim)
 		tapdisk_vbd_lose_claim(claim->vbd);
 }
 
+bool
+tapdisk_vbd_may_close(const td_vbd_t *vbd)
+{
+	return vbd->busy == vbd->starting;
+}
+
 static bool
 vbd_is_drained(const td_vbd_t *vbd)
 {

@@ -63,12 +63,6 @@ tapdisk_vbd_check_busy(const td_vbd_t *vbd)
 	return -EBUSY;
 }
 
-bool
-tapdisk_vbd_may_close(const td_vbd_t *vbd)
-{
-	return vbd->busy == vbd->starting;
-}
-
 /* --- opening ------------------------------------------------------------------ */
 
 /* No chains here: an image that needs a parent cannot be served. */

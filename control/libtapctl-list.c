@@ -19,6 +19,7 @@
 
 #define PEERS_AT_ONCE 256  /* each needs a file descriptor */
 #define ANSWER_MS     2000 /* for all of them */
+#define BUSY_MS	      50   /* until one that has too many clients is asked again */
 
 struct peer {
 	pid_t pid;
@@ -213,6 +214,13 @@ hear(struct peer *peer)
 	}
 }
 
+/* Others wait for a connection as well. */
+static bool
+is_busy(const struct peer *peer)
+{
+	return peer->fd < 0 && peer->err == -EAGAIN;
+}
+
 /* Asks count (<= PEERS_AT_ONCE) tapdisks; each ends up with vbds, or with err. */
 static void
 ask_all(struct peer *peers, size_t count)
@@ -221,15 +229,22 @@ ask_all(struct peer *peers, size_t count)
 	struct pollfd pollers[PEERS_AT_ONCE];
 	int64_t left = ANSWER_MS;
 	size_t i, waiting;
+	bool busy;
 
 	for (i = 0; i < count; i++)
 		ask(&peers[i]);
 	do {
+		busy = false;
 		for (i = waiting = 0; i < count; i++) {
+			if (is_busy(&peers[i]))
+				ask(&peers[i]);
+			busy |= is_busy(&peers[i]);
 			pollers[i] = (struct pollfd){ .fd = peers[i].fd, .events = POLLIN };
 			waiting += peers[i].fd >= 0;
 		}
-		if (!waiting || poll(pollers, count, (int)left) <= 0)
+		if (!waiting && !busy)
+			break;
+		if (poll(pollers, count, (int)(busy && left > BUSY_MS ? BUSY_MS : left)) < 0)
 			break;
 		for (i = 0; i < count; i++)
 			if (pollers[i].revents)

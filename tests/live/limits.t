@@ -85,8 +85,7 @@ crowd_goes
 
 # --- sockets of control: who says half a word keeps nobody out
 ok "clients of the control socket say half a word" crowd_comes "$control" 100 '\3'
-ok "others have their turn" wait_for tap list -p "$pid" -m "$minor"
-is "$(tap list -p "$pid" -m "$minor" | sed 's/.*args=//')" "aio:$T/disk" "and are answered"
+ok "others have their turn, and are answered" wait_for runs_on "aio:$T/disk"
 crowd_goes
 
 fresh=$T/dst

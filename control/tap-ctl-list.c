@@ -149,6 +149,26 @@ is_field(const char *name)
 	return i < sizeof(fields) / sizeof(fields[0]);
 }
 
+static void
+print_list(struct list_head *list, const struct filter *filter, const char *field)
+{
+	const int tty = isatty(STDOUT_FILENO);
+	pid_t warned = -1;
+	tap_list_t *vbd;
+
+	list_for_each_entry(vbd, list, entry) {
+		if (vbd->error && vbd->pid != warned) {
+			warned = vbd->pid;
+			fprintf(stderr,
+				"tap-ctl: tapdisk %d does not answer (%s): is it stopped?\n",
+				vbd->pid, strerror(-vbd->error));
+		}
+		complete_name(vbd);
+		if (wanted(vbd, filter))
+			print_vbd(vbd, field, tty);
+	}
+}
+
 int
 tap_cli_list(int argc, char **argv)
 {
@@ -185,9 +205,7 @@ tap_cli_list(int argc, char **argv)
 		CLI_END,
 	};
 	struct list_head list;
-	tap_list_t *vbd;
-	pid_t warned = -1;
-	int err, tty;
+	int err;
 
 	err = cli_parse(argc, argv, options,
 			"Lists tapdisks and their VBDs: pid=, minor=, state=, args=type:path.\n"
@@ -201,18 +219,7 @@ tap_cli_list(int argc, char **argv)
 	if (err)
 		return err;
 
-	tty = isatty(STDOUT_FILENO);
-	list_for_each_entry(vbd, &list, entry) {
-		if (vbd->error && vbd->pid != warned) {
-			warned = vbd->pid;
-			fprintf(stderr,
-				"tap-ctl: tapdisk %d does not answer (%s): is it stopped?\n",
-				vbd->pid, strerror(-vbd->error));
-		}
-		complete_name(vbd);
-		if (wanted(vbd, &filter))
-			print_vbd(vbd, field, tty);
-	}
+	print_list(&list, &filter, field);
 	tap_ctl_list_free(&list);
 	return 0;
 }

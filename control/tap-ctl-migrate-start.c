@@ -211,6 +211,22 @@ report(const struct start *s)
 		.name = (word), .flags = &s.flags, .bit = (b), .help = (text) \
 	}
 
+static int
+start(struct start *s)
+{
+	int err = check_settings(s);
+
+	if (!err)
+		err = find_source(s);
+	if (!err)
+		err = begin(s);
+	if (!err)
+		err = report(s);
+	free(s->migration.vbd.type);
+	free(s->migration.vbd.path);
+	return err;
+}
+
 int
 migrate_cli_start(int argc, char **argv)
 {
@@ -266,15 +282,5 @@ migrate_cli_start(int argc, char **argv)
 		"Moves a running VBD to another image while its guest goes on.\n"
 		"lr (used unless given) and slr complete by themselves when synchronised;\n"
 		"aio, mirror and dbt wait for tap-ctl migrate complete.");
-	if (!err)
-		err = check_settings(&s);
-	if (!err)
-		err = find_source(&s);
-	if (!err)
-		err = begin(&s);
-	if (!err)
-		err = report(&s);
-	free(s.migration.vbd.type);
-	free(s.migration.vbd.path);
-	return err;
+	return err ? err : start(&s);
 }
